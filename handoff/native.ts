@@ -1,0 +1,237 @@
+/**
+ * The addon's only importer. One function per system call, no policy.
+ *
+ * Failures throw a `SystemCallError` (a CodedError): `code` is the errno's name (`EADDRINUSE`), with `errno`
+ * and `syscall`. Where a full or empty queue is an ordinary answer, the function says so by its result
+ * instead (`false`, `null`): those are named below.
+ *
+ * Every descriptor that comes out of here has FD_CLOEXEC and belongs to the caller.
+ */
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+
+/** Where an inet socket is: a literal address, never a name. */
+export interface InetAddress {
+  readonly family: "inet" | "inet6";
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A unix socket's address. An abstract name starts with "\0"; "" is an unnamed socket. */
+export interface UnixAddress {
+  readonly family: "unix";
+  readonly path: string;
+}
+
+export type SocketAddress = InetAddress | UnixAddress;
+
+/** Who is at the other end of a unix socket, as the kernel recorded it at connect (SO_PEERCRED, socket(7)). */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface ReceivedMessage {
+  /** Bytes placed into the caller's buffer. 0 with no descriptors is the peer's end of file. */
+  readonly length: number;
+  /** Owned by the caller from here on, whatever else is wrong with the message. */
+  readonly descriptors: readonly number[];
+  /** MSG_TRUNC: the message was longer than the buffer. */
+  readonly dataTruncated: boolean;
+  /** MSG_CTRUNC: descriptors were lost on the way (no room, or RLIMIT_NOFILE of the receiver). */
+  readonly descriptorsTruncated: boolean;
+  /** The sender's credentials when SO_PASSCRED is set on the socket. */
+  readonly credentials: PeerCredentials | null;
+}
+
+export interface SpawnedProcess {
+  readonly pid: number;
+  readonly pidfd: number;
+}
+
+/** How a child ended. Exactly one of `code` and `signal` is not null. */
+export interface ExitStatus {
+  readonly code: number | null;
+  /** The signal's number. */
+  readonly signal: number | null;
+}
+
+/** One socket as inet_diag tells it (sock_diag(7)). */
+export interface DiagSocket {
+  readonly state: number;
+  readonly family: "inet" | "inet6";
+  readonly localHost: string;
+  readonly localPort: number;
+  readonly remoteHost: string;
+  readonly remotePort: number;
+  /** 0 while nobody has accepted the connection (no file belongs to it yet). */
+  readonly inode: number;
+  readonly uid: number;
+  /** 0 unless the asker has CAP_NET_ADMIN. */
+  readonly mark: number;
+}
+
+export interface UserEntry {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+  readonly shell: string;
+}
+
+/** Watches a descriptor for readability on the loop of this environment. Level-triggered while started. */
+export interface NativePoll {
+  /** Calls `onReadable` whenever the descriptor is readable (or hung up), until `stop`. Starting twice is fine. */
+  start(): void;
+  stop(): void;
+  /** Stops for good; idempotent. The descriptor itself stays the caller's. */
+  close(): void;
+  /** Whether the poll keeps the process alive. New polls do. */
+  ref(): void;
+  unref(): void;
+}
+
+interface NativeBinding {
+  // --- descriptors ---
+  close(fd: number): void;
+  /** fcntl(F_DUPFD_CLOEXEC, 3). */
+  duplicate(fd: number): number;
+  setCloexec(fd: number, on: boolean): void;
+  setNonblocking(fd: number, on: boolean): void;
+  isNonblocking(fd: number): boolean;
+  /** memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING). Written and read with node:fs. */
+  memfd(name: string): number;
+  /** pipe2(O_CLOEXEC): [read end, write end]. */
+  pipe(): [number, number];
+  /** flock(LOCK_EX | LOCK_NB); false when another open file holds it. */
+  lockFile(fd: number): boolean;
+
+  // --- sockets ---
+  /** type: "stream" | "seqpacket" | "dgram"; always SOCK_CLOEXEC, SOCK_NONBLOCK only when asked. */
+  socket(family: "inet" | "inet6" | "unix", type: "stream" | "seqpacket" | "dgram", nonblocking: boolean): number;
+  /** socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK). */
+  seqpacketPair(): [number, number];
+  bind(fd: number, address: SocketAddress): void;
+  /** false when the connection is under way (EINPROGRESS, EAGAIN). */
+  connect(fd: number, address: SocketAddress): boolean;
+  listen(fd: number, backlog: number): void;
+  /** accept4(SOCK_CLOEXEC | SOCK_NONBLOCK); null when nothing waits (EAGAIN). */
+  accept(fd: number): number | null;
+  shutdown(fd: number, how: "read" | "write" | "both"): void;
+  localAddress(fd: number): SocketAddress;
+  remoteAddress(fd: number): SocketAddress;
+  /** An int-valued socket option by its numbers; see `SO` below. */
+  getOption(fd: number, level: number, name: number): number;
+  setOption(fd: number, level: number, name: number, value: number): void;
+  /** SO_COOKIE: unique for the life of the network namespace, never reused (socket(7)). */
+  cookie(fd: number): bigint;
+  peerCredentials(fd: number): PeerCredentials;
+  /** SO_ATTACH_REUSEPORT_CBPF with `program`, an array of `struct sock_filter` (8 bytes each, native order). */
+  attachReuseportFilter(fd: number, program: Uint8Array): void;
+  /** TCP_INFO of a listening socket: tcpi_unacked is its accept queue, tcpi_sacked its backlog. */
+  listenQueue(fd: number): { readonly length: number; readonly limit: number };
+
+  // --- messages ---
+  /**
+   * One sendmsg with SCM_RIGHTS. The descriptors stay the caller's. `data` must not be empty: a message of 0 bytes
+   * looks like end of file to the receiver. false when the queue is full (EAGAIN).
+   */
+  sendMessage(fd: number, data: Uint8Array, descriptors: readonly number[]): boolean;
+  /** One recvmsg with MSG_CMSG_CLOEXEC and room for `maxDescriptors` (at most SCM_MAX_FD). null on EAGAIN. */
+  receiveMessage(fd: number, buffer: Uint8Array, maxDescriptors: number): ReceivedMessage | null;
+
+  // --- processes ---
+  /**
+   * clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) and execve of `file` (an absolute path). Child descriptor i is a
+   * duplicate of `descriptors[i]`; nothing else is inherited. All signal dispositions default, nothing blocked, own
+   * session (setsid). Not reaped by libuv: wait with `waitPidfd`.
+   */
+  spawn(
+    file: string,
+    argv: readonly string[],
+    environment: readonly string[],
+    descriptors: readonly number[],
+  ): SpawnedProcess;
+  pidfdOpen(pid: number): number;
+  pidfdSendSignal(pidfd: number, signal: number): void;
+  /** pidfd_getfd(2): a duplicate of the descriptor `fd` of another process. */
+  pidfdGetfd(pidfd: number, fd: number): number;
+  /**
+   * waitid(P_PIDFD, WEXITED | WNOHANG). null while the child runs. `reap: false` adds WNOWAIT: the zombie stays and
+   * holds its pid and its process group's number. Throws ECHILD for what is not our child.
+   */
+  waitPidfd(pidfd: number, reap: boolean): ExitStatus | null;
+  /** getpwnam_r / getpwuid_r (NSS included); null when unknown. */
+  lookupUser(nameOrUid: string | number): UserEntry | null;
+  /** getgrnam_r; null when unknown. */
+  lookupGroup(name: string): number | null;
+  /** getgrouplist(3): every group of the user, `gid` included. */
+  groupsOf(name: string, gid: number): number[];
+
+  // --- diagnosis ---
+  /**
+   * inet_diag dump of TCP sockets whose local port is `localPort` (0: any) and whose state is in the bit mask
+   * `states` (1 << TCP_x). One netlink dump; a dump that was interrupted (NLM_F_DUMP_INTR) is repeated by the addon.
+   */
+  diagSockets(family: "inet" | "inet6", states: number, localPort: number): DiagSocket[];
+  /**
+   * Counts TCP sockets in `states` by SO_MARK, of both families, where (mark & mask) === value, in the kernel
+   * (INET_DIAG_BC_MARK_COND). Needs CAP_NET_ADMIN, else EPERM. Returns pairs [mark, count].
+   */
+  countByMark(states: number, value: number, mask: number): [number, number][];
+  /** UNIX_DIAG by inode with UDIAG_SHOW_RQLEN: the accept queue of a listening unix socket. */
+  unixListenQueue(inode: number): { readonly length: number; readonly limit: number };
+
+  Poll: new (fd: number, onReadable: () => void) => NativePoll;
+}
+
+/** From <linux/netlink.h>-free headers: the numbers that this package uses, of x86_64 and arm64 alike. */
+export const SO = {
+  SOL_SOCKET: 1,
+  SO_REUSEADDR: 2,
+  SO_REUSEPORT: 15,
+  SO_PASSCRED: 16,
+  SO_ACCEPTCONN: 30,
+  SO_MARK: 36,
+  SO_PROTOCOL: 38,
+  SO_DOMAIN: 39,
+  SO_PASSRIGHTS: 83,
+  IPPROTO_TCP: 6,
+  IPPROTO_IPV6: 41,
+  IPV6_V6ONLY: 26,
+  TCP_DEFER_ACCEPT: 9,
+} as const;
+
+/** <net/tcp_states.h> */
+export const TCP = { ESTABLISHED: 1, SYN_RECV: 3, FIN_WAIT1: 4, FIN_WAIT2: 5, CLOSE_WAIT: 8, LISTEN: 10 } as const;
+
+/** The most descriptors that one message carries (net/core/scm.h). 254 is EINVAL. */
+export const SCM_MAX_FD = 253;
+
+const require = createRequire(import.meta.url);
+
+function load(): NativeBinding {
+  // From the sources (tests) this file is handoff/native.ts, compiled it is dist/handoff/native.js.
+  for (const path of ["../build/Release/handoff.node", "../../build/Release/handoff.node"]) {
+    try {
+      return require(path) as NativeBinding;
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "MODULE_NOT_FOUND") continue;
+      throw error;
+    }
+  }
+  throw new Error("the addon is not built: run `npm run install` in the package's folder");
+}
+
+export const native: NativeBinding = load();
+
+/** The absolute path of one of the addon's companions, built beside it. */
+export function companion(name: "handoff-exec" | "handoff-keeper"): string {
+  for (const path of ["../build/Release/", "../../build/Release/"]) {
+    const file = fileURLToPath(new URL(path + name, import.meta.url));
+    if (existsSync(file)) return file;
+  }
+  throw new Error(`${name} is not built: run \`npm run install\` in the package's folder`);
+}
