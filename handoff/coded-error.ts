@@ -20,7 +20,9 @@ export class CodedError extends Error {
 
 /** Whether `error` is ours and has this code. Two copies of the module may be loaded, so not `instanceof`. */
 export function hasCode(error: unknown, ...codes: readonly string[]): error is Error & { code: string } {
-  return error instanceof Error && "code" in error && typeof error.code === "string" && codes.includes(error.code);
+  return (
+    error instanceof Error && "code" in error && typeof error.code === "string" && codes.includes(error.code)
+  );
 }
 
 /** The sentence of any thrown value. */

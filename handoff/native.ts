@@ -110,7 +110,11 @@ interface NativeBinding {
 
   // --- sockets ---
   /** type: "stream" | "seqpacket" | "dgram"; always SOCK_CLOEXEC, SOCK_NONBLOCK only when asked. */
-  socket(family: "inet" | "inet6" | "unix", type: "stream" | "seqpacket" | "dgram", nonblocking: boolean): number;
+  socket(
+    family: "inet" | "inet6" | "unix",
+    type: "stream" | "seqpacket" | "dgram",
+    nonblocking: boolean,
+  ): number;
   /** socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK). */
   seqpacketPair(): [number, number];
   bind(fd: number, address: SocketAddress): void;
@@ -205,7 +209,14 @@ export const SO = {
 } as const;
 
 /** <net/tcp_states.h> */
-export const TCP = { ESTABLISHED: 1, SYN_RECV: 3, FIN_WAIT1: 4, FIN_WAIT2: 5, CLOSE_WAIT: 8, LISTEN: 10 } as const;
+export const TCP = {
+  ESTABLISHED: 1,
+  SYN_RECV: 3,
+  FIN_WAIT1: 4,
+  FIN_WAIT2: 5,
+  CLOSE_WAIT: 8,
+  LISTEN: 10,
+} as const;
 
 /** The most descriptors that one message carries (net/core/scm.h). 254 is EINVAL. */
 export const SCM_MAX_FD = 253;

@@ -1,0 +1,155 @@
+/**
+ * One peer on a SOCK_SEQPACKET socket. Messages are asked for one at a time (`receive`) and come in order; the
+ * protocols on it are request and answer, so that a full queue is not waited for but is the peer's violation.
+ *
+ * The channel owns its descriptor. Descriptors that come with a message belong to whoever received the message;
+ * those of a broken message are closed here.
+ */
+import { CodedError, hasCode } from "./coded-error.ts";
+import { Descriptor } from "./descriptor.ts";
+import { descriptorsLost, peerGone, timedOut, violation } from "./errors.ts";
+import { type Message, parseMessage } from "./messages.ts";
+import { native, type NativePoll, SCM_MAX_FD } from "./native.ts";
+
+export interface Received {
+  readonly message: Message;
+  readonly descriptors: readonly Descriptor[];
+}
+
+interface Waiter {
+  readonly resolve: (received: Received) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** A frame of ours never comes near this; a longer message is a violation. */
+const LONGEST_MESSAGE = 256 * 1024;
+const buffer = new Uint8Array(LONGEST_MESSAGE);
+
+export class Channel implements Disposable {
+  readonly #descriptor: Descriptor;
+  readonly #poll: NativePoll;
+  #waiter: Waiter | null = null;
+  #closed: CodedError | null = null;
+  #onClosed: (() => void) | null = null;
+
+  /** Takes ownership of `descriptor`, a connected, non-blocking SEQPACKET socket. */
+  constructor(descriptor: Descriptor) {
+    this.#descriptor = descriptor;
+    this.#poll = new native.Poll(descriptor.fd, () => this.#readable());
+  }
+
+  get open(): boolean {
+    return this.#closed === null;
+  }
+
+  /** Calls back when the peer has gone, also while nothing is being received. */
+  watch(onClosed: () => void): void {
+    this.#onClosed = onClosed;
+    this.#poll.start();
+    this.#poll.unref();
+  }
+
+  /** Sends one frame with duplicates of `descriptors`, which stay the caller's. Throws a CodedError. */
+  send(frame: Uint8Array, descriptors: readonly number[] = []): void {
+    if (this.#closed !== null) throw this.#closed;
+    try {
+      if (!native.sendMessage(this.#descriptor.fd, frame, descriptors)) {
+        throw violation("it does not read what it was sent");
+      }
+    } catch (error) {
+      if (hasCode(error, "EPIPE", "ECONNRESET")) throw this.#fail(peerGone("a message", error));
+      throw error;
+    }
+  }
+
+  /** The next message. `during` names the wait in the error; the deadline is in milliseconds. */
+  async receive(during: string, deadlineMs: number): Promise<Received> {
+    if (this.#closed !== null) throw this.#closed;
+    if (this.#waiter !== null) throw new Error("two receivers on one channel");
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<Received>((resolve, reject) => {
+        this.#waiter = { resolve, reject };
+        timer = setTimeout(() => reject(timedOut(during, deadlineMs)), deadlineMs);
+        this.#poll.ref();
+        this.#poll.start();
+      });
+    } finally {
+      clearTimeout(timer);
+      this.#waiter = null;
+      if (this.open) this.#rest();
+    }
+  }
+
+  /**
+   * A message that is there already, else null: what a process that has ended had still to say. Throws when the
+   * peer has closed or broken the protocol.
+   */
+  takePending(): Received | null {
+    return this.#closed === null ? this.#read() : null;
+  }
+
+  #readable(): void {
+    let received: Received | null;
+    try {
+      received = this.#read();
+    } catch (error) {
+      const failure = error instanceof CodedError ? error : peerGone("a message", error);
+      const waiter = this.#waiter;
+      this.#fail(failure);
+      waiter?.reject(failure);
+      return;
+    }
+    if (received === null) return;
+    if (this.#waiter === null) {
+      for (const descriptor of received.descriptors) descriptor.close();
+      this.#fail(violation("it spoke without being asked"));
+      return;
+    }
+    this.#waiter.resolve(received);
+    this.#waiter = null;
+    this.#rest();
+  }
+
+  /** Nobody receives: only a watcher still wants to know when the peer goes, and keeps no process alive for it. */
+  #rest(): void {
+    if (this.#onClosed === null) this.#poll.stop();
+    else this.#poll.unref();
+  }
+
+  #read(): Received | null {
+    const raw = native.receiveMessage(this.#descriptor.fd, buffer, SCM_MAX_FD);
+    if (raw === null) return null;
+    const descriptors = raw.descriptors.map((fd) => new Descriptor(fd));
+    try {
+      if (raw.descriptorsTruncated) throw descriptorsLost();
+      if (raw.dataTruncated) throw violation("a message is too long");
+      if (raw.length === 0) throw peerGone("a message");
+      const message = parseMessage(buffer.subarray(0, raw.length));
+      if (typeof message === "string") throw violation(message);
+      return { message, descriptors };
+    } catch (error) {
+      for (const descriptor of descriptors) descriptor.close();
+      throw error;
+    }
+  }
+
+  #fail(error: CodedError): CodedError {
+    if (this.#closed === null) {
+      this.#closed = error;
+      this.#poll.close();
+      this.#descriptor.close();
+      this.#onClosed?.();
+    }
+    return error;
+  }
+
+  close(): void {
+    this.#onClosed = null;
+    this.#fail(peerGone("a message: this side has closed the channel"));
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,100 @@
+/** What can fail while descriptors move. The codes are stable; docs/errors.md lists them. */
+import { CodedError } from "./coded-error.ts";
+
+/** A peer's nonsense: the channel is closed. */
+export function violation(what: string, cause?: unknown): CodedError {
+  return new CodedError("HANDOFF_VIOLATION", `the peer broke the protocol: ${what}; the channel was closed`, {
+    cause,
+  });
+}
+
+export function descriptorsLost(): CodedError {
+  return new CodedError(
+    "HANDOFF_DESCRIPTORS_LOST",
+    "descriptors were lost on the way (MSG_CTRUNC): the receiver is at its limit of open files; raise RLIMIT_NOFILE (LimitNOFILE= in a unit)",
+  );
+}
+
+export function peerGone(during: string, cause?: unknown): CodedError {
+  return new CodedError("HANDOFF_PEER_GONE", `the other process ended during ${during}`, { cause });
+}
+
+export function timedOut(during: string, ms: number): CodedError {
+  return new CodedError("HANDOFF_TIMEOUT", `${during} took longer than ${ms} ms`);
+}
+
+export function identityMismatch(name: string): CodedError {
+  return new CodedError(
+    "HANDOFF_IDENTITY_MISMATCH",
+    `the descriptor for ${name} arrived as another one than was sent; nothing was started with it`,
+  );
+}
+
+/** The launcher reported a failing step (docs/wire.md, FAIL). */
+export function launchFailed(step: string, errno: number, errnoName: string, text: string): CodedError {
+  return new CodedError("LAUNCH_FAILED", launchSentence(step, errnoName, text), {
+    details: { step, errno, errnoName, text },
+  });
+}
+
+function launchSentence(step: string, errnoName: string, text: string): string {
+  switch (step) {
+    case "exec":
+      if (errnoName === "ENOENT") {
+        return `command not found: ${text}; give a path, or a name that PATH of the service's environment finds`;
+      }
+      if (errnoName === "EACCES") {
+        return `cannot execute ${text}: permission denied; make it executable (chmod +x) for the service's user`;
+      }
+      if (errnoName === "ENOEXEC") {
+        return `cannot execute ${text}: not a program; does the script begin with "#!"?`;
+      }
+      return `cannot execute ${text}: ${errnoName}`;
+    case "directory":
+      return `cannot enter the directory ${text}: ${
+        errnoName === "ENOENT" ? "it does not exist; was this version installed?" : errnoName
+      }`;
+    case "identity":
+      return `cannot change to the service's user: ${errnoName} (${text}); the daemon must run as root for that`;
+    case "limits":
+      return `cannot set the limit ${text}: ${errnoName}; it may be above the daemon's own hard limit`;
+    default:
+      return `the launcher failed at "${step}": ${errnoName} (${text})`;
+  }
+}
+
+export function addressInUse(address: string, holder: string | null, cause: unknown): CodedError {
+  return new CodedError(
+    "LISTENER_ADDRESS_IN_USE",
+    `cannot listen on ${address}: it is already in use${holder === null ? "" : ` by ${holder}`}; end that process or choose another address`,
+    { cause },
+  );
+}
+
+export function cannotListen(address: string, why: string, cause: unknown): CodedError {
+  return new CodedError("LISTENER_CANNOT_OPEN", `cannot listen on ${address}: ${why}`, { cause });
+}
+
+export function foreignMember(address: string, holders: string): CodedError {
+  return new CodedError(
+    "LISTENER_FOREIGN_MEMBER",
+    `${holders} listens on ${address} as well (SO_REUSEPORT under the daemon's user): which process gets a connection could no longer be decided here; make it use the inherited descriptor (LISTEN_FDS, number 3), or run the service as another user`,
+  );
+}
+
+export function slotNotProved(address: string, index: number, what: string): CodedError {
+  return new CodedError(
+    "LISTENER_SLOT_NOT_PROVED",
+    `slot ${index} of ${address} is not where the kernel should have put it (${what}); no traffic was moved`,
+  );
+}
+
+export function keeperFailed(what: string, cause?: unknown): CodedError {
+  return new CodedError(
+    "KEEPER_FAILED",
+    `the keeper ${what}; listening sockets are not held outside the daemon`,
+    {
+      cause,
+    },
+  );
+}

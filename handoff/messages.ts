@@ -1,0 +1,138 @@
+/** Every message between the daemon, its launcher and its keeper, parsed from frames (docs/wire.md). */
+import {
+  asText,
+  asU32,
+  asU64s,
+  encodeFrame,
+  type Field,
+  type Frame,
+  parseFrame,
+  textField,
+  u32Field,
+} from "./frame.ts";
+
+const MORE = 1;
+
+const TYPE = {
+  grant: 1,
+  ack: 2,
+  fail: 3,
+  ok: 4,
+  put: 16,
+  remove: 17,
+  list: 18,
+  items: 19,
+  release: 20,
+} as const;
+
+const KEY = {
+  total: 1,
+  entry: 2,
+  count: 3,
+  identities: 4,
+  step: 5,
+  errno: 6,
+  text: 7,
+  name: 8,
+} as const;
+
+/** The most descriptors in one of our frames; the kernel takes SCM_MAX_FD (253). */
+export const DESCRIPTORS_PER_FRAME = 250;
+
+export const ENTRY_SPECIFICATION = 0;
+export const ENTRY_SOCKET = 1;
+export const ENTRY_OTHER = 2;
+
+/** One descriptor of a grant: what it is called and how its identity is read. */
+export interface Entry {
+  readonly kind: number;
+  readonly identity: bigint;
+  readonly name: string;
+}
+
+export interface Fail {
+  readonly type: "fail";
+  readonly step: string;
+  readonly errno: number;
+  readonly text: string;
+}
+
+export type Message =
+  | { readonly type: "ack"; readonly count: number; readonly identities: readonly bigint[] }
+  | Fail
+  | { readonly type: "ok" }
+  | { readonly type: "items"; readonly names: readonly string[]; readonly more: boolean };
+
+export function grantFrame(entries: readonly Entry[], total: number, more: boolean): Uint8Array {
+  return frame(
+    TYPE.grant,
+    [u32Field(KEY.total, total), ...entries.map((entry) => entryField(entry))],
+    more ? MORE : 0,
+  );
+}
+
+function entryField(entry: Entry): Field {
+  const name = new TextEncoder().encode(entry.name);
+  const value = new Uint8Array(9 + name.length);
+  value[0] = entry.kind;
+  new DataView(value.buffer).setBigUint64(1, entry.identity, true);
+  value.set(name, 9);
+  return { key: KEY.entry, value };
+}
+
+export function putFrame(names: readonly string[]): Uint8Array {
+  return frame(TYPE.put, names.map(nameField));
+}
+
+export function removeFrame(names: readonly string[]): Uint8Array {
+  return frame(TYPE.remove, names.map(nameField));
+}
+
+export function listFrame(): Uint8Array {
+  return frame(TYPE.list, []);
+}
+
+export function releaseFrame(): Uint8Array {
+  return frame(TYPE.release, []);
+}
+
+function nameField(name: string): Field {
+  return textField(KEY.name, name);
+}
+
+function frame(type: number, fields: readonly Field[], flags = 0): Uint8Array {
+  return encodeFrame({ type, flags, fields });
+}
+
+/** The message in `bytes`, or a sentence that says what is wrong with them. */
+export function parseMessage(bytes: Uint8Array): Message | string {
+  const parsed = parseFrame(bytes);
+  return typeof parsed === "string" ? parsed : interpret(parsed);
+}
+
+function interpret(parsed: Frame): Message | string {
+  const find = (key: number): Field | undefined => parsed.fields.find((field) => field.key === key);
+  switch (parsed.type) {
+    case TYPE.ack: {
+      const count = asU32(find(KEY.count));
+      const identities = asU64s(find(KEY.identities));
+      if (count === null || identities === null) return "an ACK without COUNT and IDENTITIES";
+      return { type: "ack", count, identities };
+    }
+    case TYPE.fail: {
+      const step = asText(find(KEY.step));
+      const errno = asU32(find(KEY.errno));
+      if (step === null || errno === null) return "a FAIL without STEP and ERRNO";
+      return { type: "fail", step, errno, text: asText(find(KEY.text)) ?? "" };
+    }
+    case TYPE.ok:
+      return { type: "ok" };
+    case TYPE.items: {
+      const names = parsed.fields.filter((field) => field.key === KEY.name).map((field) => asText(field));
+      if (names.includes(null)) return "a NAME that is not UTF-8";
+      return { type: "items", names: names as string[], more: (parsed.flags & MORE) !== 0 };
+    }
+    default:
+      return `a frame of the unknown type ${parsed.type}`;
+  }
+}

@@ -1,0 +1,68 @@
+#include "descriptor.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+
+namespace handoff {
+
+Status Close(int fd) {
+  // EINTR after close(2) means closed (Linux), so it is no failure and is never retried.
+  if (::close(fd) != 0 && errno != EINTR) return Failed("close");
+  return Ok();
+}
+
+Status Duplicate(int fd, Descriptor* out) {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) return Failed("fcntl");
+  out->reset(copy);
+  return Ok();
+}
+
+Status SetCloexec(int fd, bool on) {
+  const int flags = ::fcntl(fd, F_GETFD);
+  if (flags < 0) return Failed("fcntl");
+  if (::fcntl(fd, F_SETFD, on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC) < 0) return Failed("fcntl");
+  return Ok();
+}
+
+Status SetNonblocking(int fd, bool on) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return Failed("fcntl");
+  if (::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) < 0) return Failed("fcntl");
+  return Ok();
+}
+
+Status IsNonblocking(int fd, bool* out) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return Failed("fcntl");
+  *out = (flags & O_NONBLOCK) != 0;
+  return Ok();
+}
+
+Status LockFile(int fd, bool* locked) {
+  if (Retry([&] { return ::flock(fd, LOCK_EX | LOCK_NB); }) == 0) {
+    *locked = true;
+    return Ok();
+  }
+  if (errno != EWOULDBLOCK) return Failed("flock");
+  *locked = false;
+  return Ok();
+}
+
+Status MakeMemfd(const std::string& name, Descriptor* out) {
+  const int fd = ::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0) return Failed("memfd_create");
+  out->reset(fd);
+  return Ok();
+}
+
+Status MakePipe(Descriptor* reader, Descriptor* writer) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return Failed("pipe2");
+  reader->reset(ends[0]);
+  writer->reset(ends[1]);
+  return Ok();
+}
+
+}  // namespace handoff

@@ -1,0 +1,36 @@
+// What the kernel tells about sockets that are not ours: sock_diag(7).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "socket.h"
+#include "status.h"
+
+namespace handoff {
+
+struct InetSocket {
+  uint8_t state = 0;
+  int family = 0;
+  std::string local_host;
+  uint16_t local_port = 0;
+  std::string remote_host;
+  uint16_t remote_port = 0;
+  uint32_t inode = 0;
+  uint32_t uid = 0;
+  uint32_t mark = 0;
+};
+
+// The body of one SOCK_DIAG_BY_FAMILY answer (after the nlmsghdr). False when it is cut short or malformed.
+bool ParseInetSocket(const uint8_t* bytes, size_t length, InetSocket* out);
+bool ParseUnixQueue(const uint8_t* bytes, size_t length, uint8_t* state, Queue* out);
+
+Status DiagSockets(int family, uint32_t states, uint16_t local_port, std::vector<InetSocket>* out);
+Status CountByMark(uint32_t states, uint32_t value, uint32_t mask, std::map<uint32_t, uint32_t>* out);
+// ENOENT when no unix socket has that inode, EINVAL when it does not listen.
+Status UnixListenQueue(uint32_t inode, Queue* out);
+
+}  // namespace handoff

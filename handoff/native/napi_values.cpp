@@ -1,0 +1,158 @@
+#include "napi_values.h"
+
+#include <sys/socket.h>
+
+#include <cctype>
+#include <cmath>
+#include <cstring>
+
+#include "errno_name.h"
+
+namespace handoff {
+
+namespace {
+
+// The two signatures of strerror_r: glibc's returns the text, POSIX's fills the buffer.
+[[maybe_unused]] const char* ErrorText(const char* text, const char*) { return text; }
+[[maybe_unused]] const char* ErrorText(int, const char* buffer) { return buffer; }
+
+std::string Describe(int error) {
+  char buffer[256] = "unknown error";
+  std::string text = ErrorText(::strerror_r(error, buffer, sizeof(buffer)), buffer);
+  if (!text.empty()) text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
+  return text;
+}
+
+Napi::TypeError Wrong(Napi::Env env, const char* name, const char* expected) {
+  Napi::TypeError error = Napi::TypeError::New(env, std::string(name) + " must be " + expected);
+  error.Set("code", Napi::String::New(env, "ERR_INVALID_ARG_TYPE"));
+  return error;
+}
+
+double Integer(Napi::Env env, const Napi::Value& value, const char* name, double least, double most) {
+  if (!value.IsNumber()) throw Wrong(env, name, "a number");
+  const double number = value.As<Napi::Number>().DoubleValue();
+  // The comparison is written so that NaN fails it.
+  if (!(number >= least && number <= most) || std::trunc(number) != number) {
+    throw Wrong(env, name, "an integer in its range");
+  }
+  return number;
+}
+
+int32_t ToInt32(Napi::Env env, const Napi::Value& value, const char* name) {
+  return static_cast<int32_t>(Integer(env, value, name, INT32_MIN, INT32_MAX));
+}
+
+std::string ToString(Napi::Env env, const Napi::Value& value, const char* name) {
+  if (!value.IsString()) throw Wrong(env, name, "a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+std::string ToCString(Napi::Env env, const Napi::Value& value, const char* name) {
+  std::string text = ToString(env, value, name);
+  if (text.find('\0') != std::string::npos) throw Wrong(env, name, "a string without NUL");
+  return text;
+}
+
+Napi::Array ToArray(Napi::Env env, const Napi::Value& value, const char* name) {
+  if (!value.IsArray()) throw Wrong(env, name, "an array");
+  return value.As<Napi::Array>();
+}
+
+}  // namespace
+
+Napi::Error SystemCallError(Napi::Env env, const Status& status) {
+  const char* code = ErrnoName(status.error);
+  Napi::Error error =
+      Napi::Error::New(env, std::string(status.call) + ": " + Describe(status.error) + " (" + code + ")");
+  error.Set("code", Napi::String::New(env, code));
+  error.Set("errno", Napi::Number::New(env, status.error));
+  error.Set("syscall", Napi::String::New(env, status.call));
+  return error;
+}
+
+int32_t Int32(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  return ToInt32(info.Env(), info[index], name);
+}
+
+uint32_t Uint32(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  return static_cast<uint32_t>(Integer(info.Env(), info[index], name, 0, UINT32_MAX));
+}
+
+bool Bool(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  if (!info[index].IsBoolean()) throw Wrong(info.Env(), name, "a boolean");
+  return info[index].As<Napi::Boolean>().Value();
+}
+
+std::string String(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  return ToString(info.Env(), info[index], name);
+}
+
+std::string CString(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  return ToCString(info.Env(), info[index], name);
+}
+
+Napi::Uint8Array Bytes(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  if (!info[index].IsTypedArray() ||
+      info[index].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    throw Wrong(info.Env(), name, "a Uint8Array");
+  }
+  return info[index].As<Napi::Uint8Array>();
+}
+
+std::vector<int> Int32s(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  const Napi::Array array = ToArray(info.Env(), info[index], name);
+  std::vector<int> numbers(array.Length());
+  for (uint32_t i = 0; i < numbers.size(); i++) numbers[i] = ToInt32(info.Env(), array[i], name);
+  return numbers;
+}
+
+std::vector<std::string> CStrings(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  const Napi::Array array = ToArray(info.Env(), info[index], name);
+  std::vector<std::string> strings(array.Length());
+  for (uint32_t i = 0; i < strings.size(); i++) strings[i] = ToCString(info.Env(), array[i], name);
+  return strings;
+}
+
+Address SocketAddress(const Napi::CallbackInfo& info, size_t index) {
+  const Napi::Env env = info.Env();
+  if (!info[index].IsObject()) throw Wrong(env, "address", "an object");
+  const Napi::Object object = info[index].As<Napi::Object>();
+  const std::string family = ToString(env, object.Get("family"), "address.family");
+  Address address;
+  if (family == "unix") {
+    address.family = AF_UNIX;
+    address.text = ToString(env, object.Get("path"), "address.path");
+    return address;
+  }
+  if (family != "inet" && family != "inet6") throw Wrong(env, "address.family", "inet, inet6 or unix");
+  address.family = family == "inet" ? AF_INET : AF_INET6;
+  address.text = ToString(env, object.Get("host"), "address.host");
+  address.port = static_cast<uint16_t>(Integer(env, object.Get("port"), "address.port", 0, UINT16_MAX));
+  return address;
+}
+
+int InetFamily(const Napi::CallbackInfo& info, size_t index) {
+  const std::string family = String(info, index, "family");
+  if (family == "inet") return AF_INET;
+  if (family == "inet6") return AF_INET6;
+  throw Wrong(info.Env(), "family", "inet or inet6");
+}
+
+const char* FamilyName(int family) {
+  return family == AF_INET ? "inet" : family == AF_INET6 ? "inet6" : "unix";
+}
+
+Napi::Object FromAddress(Napi::Env env, const Address& address) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("family", FamilyName(address.family));
+  if (address.family == AF_UNIX) {
+    object.Set("path", address.text);
+  } else {
+    object.Set("host", address.text);
+    object.Set("port", Napi::Number::New(env, address.port));
+  }
+  return object;
+}
+
+}  // namespace handoff

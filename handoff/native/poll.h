@@ -1,0 +1,55 @@
+// Watches one descriptor for readability on a libuv loop.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "status.h"
+
+struct uv_loop_s;
+struct uv_handle_s;
+struct uv_poll_s;
+
+namespace handoff {
+
+// Lives on the heap and ends by itself: after Close() the loop calls `closed`, and then it is gone.
+class Poll {
+ public:
+  using Callback = void (*)(void* context);
+
+  // `fd` stays the caller's and must be open while the poll is started; it keeps its blocking mode. `*out`
+  // lives until its `closed` was called. On failure nothing is left and `closed` is not called.
+  static Status Open(uv_loop_s* loop, int fd, Callback readable, Callback closed, void* context, Poll** out);
+
+  // Starting a started poll is fine. EBADF and EPERM (a regular file) where the descriptor cannot be watched.
+  Status Start();
+  void Stop();
+  void Close();
+  void Ref();
+  void Unref();
+
+ private:
+  Poll(uv_loop_s* loop, int fd, Callback readable, Callback closed, void* context);
+  ~Poll() = default;
+  Poll(const Poll&) = delete;
+  Poll& operator=(const Poll&) = delete;
+
+  static void OnEvent(uv_poll_s* handle, int status, int events);
+  static void OnClosed(uv_handle_s* handle);
+  uv_poll_s* poll() const { return reinterpret_cast<uv_poll_s*>(memory_.get()); }
+  uv_handle_s* handle() const { return reinterpret_cast<uv_handle_s*>(memory_.get()); }
+  Status Arm();
+
+  uv_loop_s* const loop_;
+  const int fd_;
+  const Callback readable_;
+  const Callback closed_;
+  void* const context_;
+  std::unique_ptr<uint64_t[]> memory_;
+  bool wanted_ = false;   // started, as far as the owner knows
+  bool armed_ = false;    // started, as far as libuv knows
+  bool calling_ = false;  // `readable` runs
+  bool closing_ = false;
+};
+
+}  // namespace handoff

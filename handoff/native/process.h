@@ -1,0 +1,33 @@
+// Processes: started without fork, watched and ended by pidfd.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "descriptor.h"
+#include "status.h"
+
+namespace handoff {
+
+struct Exit {
+  bool exited = false;    // false while the process runs
+  bool signaled = false;  // whether `status` is a signal's number instead of an exit code
+  int status = 0;
+};
+
+// `descriptors` stay the caller's: child descriptor i is a duplicate of descriptors[i]. `*pidfd` owns the
+// pidfd. On failure nothing is left: no process, no zombie, no pidfd.
+Status Spawn(const std::string& file, const std::vector<std::string>& argv,
+             const std::vector<std::string>& environment, const std::vector<int>& descriptors, pid_t* pid,
+             Descriptor* pidfd);
+// `*out` owns the pidfd.
+Status PidfdOpen(pid_t pid, Descriptor* out);
+// `pidfd` stays the caller's, here and below.
+Status PidfdSendSignal(int pidfd, int signal);
+// `*out` owns the duplicate; `fd` is a number in the other process and stays its own.
+Status PidfdGetfd(int pidfd, int fd, Descriptor* out);
+Status WaitPidfd(int pidfd, bool reap, Exit* out);
+
+}  // namespace handoff

@@ -1,0 +1,57 @@
+/** Pinned connections: made from a slot's reserved source, and looked up on the server's side. */
+import { connect, type Socket } from "node:net";
+import { hasCode } from "./coded-error.ts";
+import { timedOut } from "./errors.ts";
+import type { ProbeTarget } from "./listener.ts";
+import { type DiagSocket, native, TCP } from "./native.ts";
+
+const SEEN = (1 << TCP.ESTABLISHED) | (1 << TCP.SYN_RECV) | (1 << TCP.CLOSE_WAIT);
+
+/** Connects to exactly one slot. The socket is the caller's. Throws the connection's error, or HANDOFF_TIMEOUT. */
+export async function connectPinned(target: ProbeTarget, deadlineMs: number): Promise<Socket> {
+  if (target.kind === "unix") return opened(connect({ path: target.path }), deadlineMs);
+  const { host, port, source } = target;
+  if (target.sourcePorts.length === 0)
+    return opened(connect({ host, port, localAddress: source }), deadlineMs);
+  let failure: unknown = null;
+  for (const localPort of target.sourcePorts) {
+    try {
+      return await opened(connect({ host, port, localAddress: source, localPort }), deadlineMs);
+    } catch (error) {
+      // Another probe has this source port, or had it a moment ago: the next one will do.
+      if (!hasCode(error, "EADDRINUSE", "EADDRNOTAVAIL")) throw error;
+      failure = error;
+    }
+  }
+  throw failure;
+}
+
+function opened(socket: Socket, deadlineMs: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      socket.destroy();
+      reject(timedOut("a pinned connection", deadlineMs));
+    }, deadlineMs);
+    socket.once("connect", () => {
+      clearTimeout(timer);
+      socket.removeAllListeners("error");
+      // Nobody listens for this connection's end: the server may reset it whenever it likes.
+      socket.on("error", () => undefined);
+      resolve(socket);
+    });
+    socket.once("error", (error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+  });
+}
+
+/** The server's end of a pinned TCP connection as inet_diag sees it; null while (or once) it has none. */
+export function serverSide(family: "inet" | "inet6", serverPort: number, client: Socket): DiagSocket | null {
+  const { localPort, localAddress } = client;
+  return (
+    native
+      .diagSockets(family, SEEN, serverPort)
+      .find((entry) => entry.remotePort === localPort && entry.remoteHost === localAddress) ?? null
+  );
+}

@@ -1,0 +1,139 @@
+/**
+ * A process watched by its pidfd: a child of ours or, after a recovery, somebody else's (then its exit status stays
+ * unknown). The pidfd is owned here; the number `pid` is only ever shown, or used while the pidfd says that it lives.
+ *
+ * A child of ours is reaped late, by `release()`: until then its zombie keeps the pid, and with it the number of its
+ * process group, so that a signal to the group cannot reach a stranger.
+ */
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { hasCode } from "./coded-error.ts";
+import { Descriptor } from "./descriptor.ts";
+import { type ExitStatus, native, type NativePoll } from "./native.ts";
+
+const UNKNOWN: ExitStatus = { code: null, signal: null };
+
+export class Process {
+  readonly pid: number;
+  /** In clock ticks since the boot (/proc/PID/stat, field 22): with the pid, what tells a process from its successor. */
+  readonly startTime: string;
+  readonly #pidfd: Descriptor;
+  readonly #poll: NativePoll;
+  readonly #waiters: ((status: ExitStatus) => void)[] = [];
+  #status: ExitStatus | null = null;
+
+  private constructor(pid: number, pidfd: number, startTime: string) {
+    this.pid = pid;
+    this.startTime = startTime;
+    this.#pidfd = new Descriptor(pidfd);
+    this.#poll = new native.Poll(pidfd, () => this.#ended());
+    this.#poll.start();
+  }
+
+  /** See `native.spawn`. Throws its error when the program cannot be executed. */
+  static spawn(
+    file: string,
+    argv: readonly string[],
+    environment: readonly string[],
+    descriptors: readonly number[],
+  ): Process {
+    const { pid, pidfd } = native.spawn(file, argv, environment, descriptors);
+    return new Process(pid, pidfd, startTimeOf(pid) ?? "");
+  }
+
+  /** Watches a process that runs already. null when it is gone or when the pid belongs to another one by now. */
+  static adopt(pid: number, startTime: string): Process | null {
+    let pidfd: number;
+    try {
+      pidfd = native.pidfdOpen(pid);
+    } catch (error) {
+      if (hasCode(error, "ESRCH", "EINVAL")) return null;
+      throw error;
+    }
+    // Read after the pidfd is open: from here on the pid cannot change hands unseen.
+    if (startTimeOf(pid) === startTime) return new Process(pid, pidfd, startTime);
+    native.close(pidfd);
+    return null;
+  }
+
+  get exited(): boolean {
+    return this.#status !== null;
+  }
+
+  /** Resolves when the process has ended; at once when it has already. */
+  onExit(callback: (status: ExitStatus) => void): void {
+    if (this.#status !== null) callback(this.#status);
+    else this.#waiters.push(callback);
+  }
+
+  exit(): Promise<ExitStatus> {
+    return new Promise((resolve) => this.onExit(resolve));
+  }
+
+  /** Sends a signal to the process. false when it is gone. */
+  kill(signal: NodeJS.Signals): boolean {
+    if (!this.#pidfd.open) return false;
+    try {
+      native.pidfdSendSignal(this.#pidfd.fd, constants.signals[signal]);
+      return true;
+    } catch (error) {
+      if (hasCode(error, "ESRCH")) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Sends a signal to the process group that the process leads (0: only asks). false when nobody is left in it.
+   * Safe while the process lives or its zombie has not been released.
+   */
+  killGroup(signal: NodeJS.Signals | 0): boolean {
+    if (!this.#pidfd.open) return false;
+    try {
+      process.kill(-this.pid, signal);
+      return true;
+    } catch (error) {
+      if (hasCode(error, "ESRCH", "EPERM")) return false;
+      throw error;
+    }
+  }
+
+  /** Reaps the child when it has ended and lets the pidfd go. The pid means nothing afterwards. */
+  release(): void {
+    if (!this.#pidfd.open) return;
+    this.#poll.close();
+    this.#wait(true);
+    this.#pidfd.close();
+  }
+
+  /** Releases the process as soon as it has ended: for one that nobody waits for any more. */
+  abandon(): void {
+    this.onExit(() => this.release());
+  }
+
+  #ended(): void {
+    this.#poll.stop();
+    this.#status = this.#wait(false) ?? UNKNOWN;
+    for (const waiter of this.#waiters.splice(0)) waiter(this.#status);
+  }
+
+  #wait(reap: boolean): ExitStatus | null {
+    try {
+      return native.waitPidfd(this.#pidfd.fd, reap);
+    } catch (error) {
+      if (hasCode(error, "ECHILD")) return UNKNOWN; // Adopted: its parent, not we, learns the status.
+      throw error;
+    }
+  }
+}
+
+/** Field 22 of /proc/PID/stat (proc_pid_stat(5)); null when there is no such process. */
+export function startTimeOf(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    // The second field is the name in brackets and may hold anything, brackets and blanks included.
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "ESRCH")) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * One listening socket of a listener. Never closed while the listener lives: what the kernel has queued on it, and its place in
+ * the SO_REUSEPORT group, would go with it.
+ */
+import type { Descriptor } from "./descriptor.ts";
+import { native, SO } from "./native.ts";
+
+const AF_UNIX = 1;
+
+/** Connections that wait to be accepted, and how many may. */
+export interface Queue {
+  readonly length: number;
+  readonly limit: number;
+}
+
+/** A process that has a descriptor of the slot's socket. */
+export interface Holder {
+  readonly pid: number;
+  readonly command: string;
+}
+
+export class Slot {
+  readonly index: number;
+  readonly inode: number;
+  readonly #descriptor: Descriptor;
+  readonly #readQueue: (slot: Slot) => Queue;
+  /** The generation that has the slot, such as "api/3"; null while it is idle. */
+  owner: string | null = null;
+  /** Processes that nobody answers for and that hold the socket: the slot is not given away while there are any. */
+  holders: readonly Holder[] = [];
+
+  /** Takes ownership of the descriptor, which listens already. */
+  constructor(index: number, descriptor: Descriptor, readQueue: (slot: Slot) => Queue) {
+    this.index = index;
+    this.#descriptor = descriptor;
+    this.#readQueue = readQueue;
+    this.inode = descriptor.inode();
+  }
+
+  /** For a system call or a grant; stays the slot's. */
+  get fd(): number {
+    return this.#descriptor.fd;
+  }
+
+  get cookie(): bigint {
+    return native.cookie(this.fd);
+  }
+
+  /** SO_MARK of the socket, which accepted connections inherit; 0 when marks are off. */
+  get mark(): number {
+    return native.getOption(this.fd, SO.SOL_SOCKET, SO.SO_MARK);
+  }
+
+  set mark(mark: number) {
+    native.setOption(this.fd, SO.SOL_SOCKET, SO.SO_MARK, mark);
+  }
+
+  get queue(): Queue {
+    return this.#readQueue(this);
+  }
+
+  /**
+   * Says the backlog again: applications change it on the description that all share (Node sets 511). On a listening
+   * socket listen(2) changes nothing else.
+   */
+  assertBacklog(backlog: number): void {
+    native.listen(this.fd, backlog);
+  }
+
+  /**
+   * Puts the socket as a fresh one would be: O_NONBLOCK lives on the description that all share, options on the socket, and the
+   * last owner may have set them.
+   */
+  assertFresh(backlog: number): void {
+    this.assertBacklog(backlog);
+    native.setNonblocking(this.fd, false);
+    if (this.#deferred() > 0) native.setOption(this.fd, SO.IPPROTO_TCP, SO.TCP_DEFER_ACCEPT, 0);
+  }
+
+  #deferred(): number {
+    return native.getOption(this.fd, SO.SOL_SOCKET, SO.SO_DOMAIN) === AF_UNIX
+      ? 0
+      : native.getOption(this.fd, SO.IPPROTO_TCP, SO.TCP_DEFER_ACCEPT);
+  }
+
+  /** Only with the whole listener. */
+  close(): void {
+    this.#descriptor.close();
+  }
+}

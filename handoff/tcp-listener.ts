@@ -1,0 +1,345 @@
+/**
+ * A TCP listener: slots in one SO_REUSEPORT group, steered by a classic BPF program (steering.ts).
+ *
+ * An index is the order of listen(2), and only of that: so slots are opened one after the other, and never closed
+ * before the listener is. The kernel does not tell an index; `prove` does, by a pinned connection.
+ */
+import { formatHostPort, type TcpAddress } from "./address.ts";
+import { hasCode, messageOf } from "./coded-error.ts";
+import { Descriptor } from "./descriptor.ts";
+import { addressInUse, cannotListen, foreignMember, slotNotProved } from "./errors.ts";
+import {
+  isFree,
+  keepSlots,
+  type KeptSlots,
+  type Listener,
+  type ListenerOptions,
+  NO_PINS,
+  type ProbeTarget,
+  slotName,
+} from "./listener.ts";
+import { native, SO, TCP } from "./native.ts";
+import { connectPinned, serverSide } from "./pin.ts";
+import { Slot } from "./slot.ts";
+import { compileSteering, MAX_SLOTS, pinPorts, pinSource, type Share } from "./steering.ts";
+
+const PROOF_MS = 2_000;
+const TAKE_BACK_MS = 100;
+const LOOK_MS = 1;
+
+export class TcpListener implements Listener {
+  readonly name: string;
+  readonly protocol = "tcp";
+  readonly mode = "steered";
+  readonly #options: ListenerOptions;
+  readonly #bound: TcpAddress;
+  readonly #slots: Slot[];
+  #shares: readonly Share[];
+  /** Who needs pins right now, beside `alwaysPinned`. */
+  #pinners = 0;
+  /** Slots are opened and given away one at a time. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  private constructor(options: ListenerOptions, bound: TcpAddress, slots: Slot[], shares: readonly Share[]) {
+    this.name = options.name;
+    this.#options = options;
+    this.#bound = bound;
+    this.#slots = slots;
+    this.#shares = shares;
+  }
+
+  /** Binds the address with one slot, which has the weight: connections wait there until a generation serves. */
+  static async open(options: ListenerOptions, address: TcpAddress): Promise<TcpListener> {
+    assertUnused(options, address);
+    const descriptor = listenOn(options, address);
+    const local = native.localAddress(descriptor.fd);
+    if (local.family === "unix") throw new Error("a TCP socket with a unix address");
+    const bound: TcpAddress = { kind: "tcp", family: local.family, host: local.host, port: local.port };
+    const slot = new Slot(0, descriptor, tcpQueue);
+    const listener = new TcpListener(options, bound, [slot], [{ slot: 0, share: 1 }]);
+    try {
+      listener.assertAlone();
+      await listener.#admit(slot);
+    } catch (error) {
+      slot.close();
+      throw error;
+    }
+    return listener;
+  }
+
+  /**
+   * Goes on with the slots that were kept, in the order of their indices. The kernel's program still stands; `shares`
+   * is what it does. The caller proves the slots before it changes a weight.
+   */
+  static resume(options: ListenerOptions, kept: KeptSlots, shares: readonly Share[]): TcpListener {
+    const first = kept[0];
+    if (first === undefined) throw new Error("a listener without slots");
+    const local = native.localAddress(first.fd);
+    if (local.family === "unix") throw new Error("a TCP socket with a unix address");
+    const slots = kept.map((descriptor, index) => new Slot(index, descriptor, tcpQueue));
+    return new TcpListener(
+      options,
+      { kind: "tcp", family: local.family, host: local.host, port: local.port },
+      slots,
+      shares,
+    );
+  }
+
+  get backlog(): number {
+    return this.#options.backlog;
+  }
+
+  get address(): string {
+    return formatHostPort(this.#bound);
+  }
+
+  get slots(): readonly Slot[] {
+    return this.#slots;
+  }
+
+  get shares(): readonly Share[] {
+    return this.#shares;
+  }
+
+  honourPins(): Disposable {
+    if (this.#options.alwaysPinned) return NO_PINS;
+    if (this.#pinners++ === 0) this.steer(this.#shares);
+    return {
+      [Symbol.dispose]: () => {
+        if (--this.#pinners === 0 && this.#slots.length > 0) this.steer(this.#shares);
+      },
+    };
+  }
+
+  take(owner: string): Promise<Slot> {
+    const turn = this.#turn.then(async () => {
+      this.assertAlone();
+      const slot = this.#slots.find((candidate) => isFree(this, candidate)) ?? (await this.#grow());
+      slot.assertFresh(this.#options.backlog);
+      if (this.#options.nextMark !== null) slot.mark = this.#options.nextMark();
+      slot.owner = owner;
+      return slot;
+    });
+    this.#turn = turn.catch(() => undefined); // Its caller has the failure; the next in turn has not.
+    return turn;
+  }
+
+  async #grow(): Promise<Slot> {
+    if (this.#slots.length >= MAX_SLOTS) {
+      throw cannotListen(
+        this.address,
+        `all ${MAX_SLOTS} slots are in use; end generations that still drain`,
+        null,
+      );
+    }
+    const slot = new Slot(this.#slots.length, listenOn(this.#options, this.#bound), tcpQueue);
+    this.#slots.push(slot);
+    try {
+      await this.#admit(slot);
+    } catch (error) {
+      // The last member may be closed: no other moves into its place. The keeper's duplicate goes first.
+      this.#slots.pop();
+      this.steer(this.#shares);
+      await this.#options.keeper().remove([slotName(this.name, slot.index)]);
+      slot.close();
+      throw error;
+    }
+    return slot;
+  }
+
+  /** Makes a new member safe to use: held outside, known to the program, proved. */
+  async #admit(slot: Slot): Promise<void> {
+    if (this.#options.nextMark !== null) slot.mark = this.#options.nextMark();
+    await this.#options.keeper().put(slotName(this.name, slot.index), slot.fd);
+    this.steer(this.#shares);
+    await this.prove(slot);
+  }
+
+  steer(shares: readonly Share[]): void {
+    const first = this.#slots[0];
+    if (first === undefined) throw new Error("a listener without slots");
+    native.attachReuseportFilter(
+      first.fd,
+      compileSteering({
+        family: this.#bound.family,
+        slots: this.#slots.length,
+        shares,
+        pins: this.#options.alwaysPinned || this.#pinners > 0,
+      }),
+    );
+    this.#shares = shares;
+  }
+
+  assertAlone(): void {
+    const ours = new Set(this.#slots.map((slot) => slot.inode));
+    const strangers = native
+      .diagSockets(this.#bound.family, 1 << TCP.LISTEN, this.#bound.port)
+      .filter(({ localHost, inode }) => localHost === this.#bound.host && !ours.has(inode));
+    if (strangers.length === 0) return;
+    const names = strangers.map(
+      ({ inode, uid }) => this.#options.holderOf(inode) ?? `a process of uid ${uid}`,
+    );
+    throw foreignMember(this.address, [...new Set(names)].join(", "));
+  }
+
+  async prove(slot: Slot, isOwners: (inode: number) => boolean = () => false): Promise<void> {
+    using _pins = this.honourPins();
+    const before = slot.queue.length;
+    let client;
+    try {
+      client = await connectPinned(this.probe(slot), PROOF_MS);
+    } catch (error) {
+      throw slotNotProved(this.address, slot.index, `a pinned connection failed: ${messageOf(error)}`);
+    }
+    try {
+      const server = await this.#arrived(client);
+      const there =
+        server.mark !== 0 ? server.mark === slot.mark : this.#unmarked(slot, server.inode, before, isOwners);
+      if (!there) throw slotNotProved(this.address, slot.index, "a pinned connection arrived elsewhere");
+      if (slot.owner === null) await this.#takeBack(slot, before);
+    } finally {
+      client.resetAndDestroy();
+    }
+  }
+
+  /** In an idle slot nobody else would take the proof's own connection out of the queue. */
+  async #takeBack(slot: Slot, before: number): Promise<void> {
+    // With others before it in the queue it is left to the acceptor that they need in any case.
+    if (before > 0) return;
+    const deadline = performance.now() + TAKE_BACK_MS;
+    // The kernel shows a connection shortly before it queues it; with TCP_DEFER_ACCEPT it does not queue it at all.
+    while (slot.queue.length === 0 && performance.now() < deadline) await look();
+    if (slot.queue.length !== 1) return;
+    const accepted = native.accept(slot.fd);
+    if (accepted !== null) native.close(accepted);
+  }
+
+  /** Without marks: it waits in this slot's queue, or this slot's generation has accepted it. */
+  #unmarked(slot: Slot, inode: number, before: number, isOwners: (inode: number) => boolean): boolean {
+    return inode === 0 ? slot.queue.length > before : isOwners(inode);
+  }
+
+  async #arrived(client: Parameters<typeof serverSide>[2]) {
+    const deadline = performance.now() + PROOF_MS;
+    for (;;) {
+      const server = serverSide(this.#bound.family, this.#bound.port, client);
+      if (server !== null) return server;
+      if (performance.now() > deadline) throw slotNotProved(this.address, -1, "a pinned connection vanished");
+      await look();
+    }
+  }
+
+  probe(slot: Slot): ProbeTarget {
+    const { family, host, port } = this.#bound;
+    if (family === "inet") {
+      return {
+        kind: "tcp",
+        host: host === "0.0.0.0" ? "127.0.0.1" : host,
+        port,
+        source: pinSource(slot.index),
+        sourcePorts: [],
+      };
+    }
+    const dualStack = host === "::" && native.getOption(slot.fd, SO.IPPROTO_IPV6, SO.IPV6_V6ONLY) === 0;
+    return dualStack
+      ? { kind: "tcp", host: "127.0.0.1", port, source: pinSource(slot.index), sourcePorts: [] }
+      : {
+          kind: "tcp",
+          host: host === "::" ? "::1" : host,
+          port,
+          source: "::1",
+          sourcePorts: pinPorts(slot.index),
+        };
+  }
+
+  halfOpen(slot: Slot): ReadonlySet<string> {
+    const mark = this.#options.nextMark === null ? 0 : slot.mark;
+    const { family, host, port } = this.#bound;
+    const wildcard = host === "0.0.0.0" || host === "::";
+    return new Set(
+      native
+        .diagSockets(family, 1 << TCP.SYN_RECV, port)
+        .filter((entry) => (mark === 0 || entry.mark === mark) && (wildcard || entry.localHost === host))
+        .map(({ remoteHost, remotePort }) => `${remoteHost} ${remotePort}`),
+    );
+  }
+
+  keep(): Promise<void> {
+    return keepSlots(this, this.#options.keeper());
+  }
+
+  async close(): Promise<number> {
+    let lost = 0;
+    await this.#options.keeper().remove(this.#slots.map(({ index }) => slotName(this.name, index)));
+    // The last first: closing another one would move the last into its place, under a program that does not know.
+    for (const slot of this.#slots.splice(0).reverse()) {
+      lost += slot.queue.length;
+      slot.close();
+    }
+    return lost;
+  }
+}
+
+function tcpQueue(slot: Slot): { length: number; limit: number } {
+  return native.listenQueue(slot.fd);
+}
+
+/** The kernel has no event for what is waited for here. */
+function look(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+}
+
+/**
+ * SO_REUSEPORT would let us in beside a process of our own uid, and take connections from it. Throws
+ * LISTENER_ADDRESS_IN_USE instead.
+ */
+function assertUnused(options: ListenerOptions, address: TcpAddress): void {
+  if (address.port === 0) return;
+  const taken = native
+    .diagSockets(address.family, 1 << TCP.LISTEN, address.port)
+    .find(({ localHost }) => localHost === address.host);
+  if (taken !== undefined) {
+    throw addressInUse(formatHostPort(address), options.holderOf(taken.inode), null);
+  }
+}
+
+/** A listening member of the group at `address`; the caller owns it. */
+function listenOn(options: ListenerOptions, address: TcpAddress): Descriptor {
+  const descriptor = new Descriptor(native.socket(address.family, "stream", false));
+  try {
+    native.setOption(descriptor.fd, SO.SOL_SOCKET, SO.SO_REUSEADDR, 1);
+    native.setOption(descriptor.fd, SO.SOL_SOCKET, SO.SO_REUSEPORT, 1);
+    native.bind(descriptor.fd, address);
+    native.listen(descriptor.fd, options.backlog);
+    return descriptor;
+  } catch (error) {
+    descriptor.close();
+    throw explain(options, address, error);
+  }
+}
+
+function explain(options: ListenerOptions, address: TcpAddress, error: unknown): Error {
+  const shown = formatHostPort(address);
+  if (hasCode(error, "EADDRINUSE")) {
+    const holder = native
+      .diagSockets(address.family, 1 << TCP.LISTEN, address.port)
+      .map(({ inode }) => options.holderOf(inode))
+      .find((name) => name !== null);
+    return addressInUse(shown, holder ?? null, error);
+  }
+  if (hasCode(error, "EACCES")) {
+    return cannotListen(
+      shown,
+      "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in a unit) or a higher port",
+      error,
+    );
+  }
+  if (hasCode(error, "EADDRNOTAVAIL")) {
+    return cannotListen(
+      shown,
+      "this host has no such address; use one of its own, or 0.0.0.0 for all",
+      error,
+    );
+  }
+  return cannotListen(shown, messageOf(error), error);
+}

@@ -1,0 +1,304 @@
+/**
+ * Unix listeners. A socket with a path is `renamed`: each slot is bound to a hidden path beside the public one, and the public path is a
+ * hard link that an atomic rename(2) moves from slot to slot. So there is a gate, a queue and a drain for each slot, but
+ * no weights between 0 and 1. An abstract socket is `shared`: one slot for all generations.
+ *
+ *   /run/app/ipc.sock       → the slot that has the weight
+ *   /run/app/.ipc.sock.0    slot 0, as bound         /run/app/.ipc.sock.0.s    its second name, which no
+ *   /run/app/.ipc.sock.1    slot 1                   /run/app/.ipc.sock.1.s    application knows and unlinks
+ */
+import { chmodSync, chownSync, linkSync, lstatSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { SUN_PATH_MAX } from "./address.ts";
+import { hasCode, messageOf } from "./coded-error.ts";
+import { Descriptor } from "./descriptor.ts";
+import { addressInUse, cannotListen } from "./errors.ts";
+import {
+  isFree,
+  keepSlots,
+  type KeptSlots,
+  type Listener,
+  type ListenerOptions,
+  NO_PINS,
+  type ProbeTarget,
+  slotName,
+} from "./listener.ts";
+import { native } from "./native.ts";
+import { Slot } from "./slot.ts";
+import type { Share } from "./steering.ts";
+
+const NOTHING: ReadonlySet<string> = new Set();
+
+/** The bytes that a slot's hidden path has more than the public one, for up to 100 slots. */
+export const HIDDEN_PATH_EXTRA = ".".length + ".99.s".length;
+
+export class UnixListener implements Listener {
+  readonly name: string;
+  readonly protocol = "unix";
+  readonly mode = "renamed";
+  readonly address: string;
+  readonly #options: ListenerOptions;
+  readonly #slots: Slot[];
+  #shares: readonly Share[];
+
+  private constructor(options: ListenerOptions, path: string, slots: Slot[], shares: readonly Share[]) {
+    this.name = options.name;
+    this.address = path;
+    this.#options = options;
+    this.#slots = slots;
+    this.#shares = shares;
+  }
+
+  static async open(options: ListenerOptions, path: string): Promise<UnixListener> {
+    assertFree(path);
+    const listener = new UnixListener(options, path, [], [{ slot: 0, share: 1 }]);
+    await listener.#grow();
+    listener.steer(listener.#shares);
+    return listener;
+  }
+
+  static resume(
+    options: ListenerOptions,
+    path: string,
+    kept: KeptSlots,
+    shares: readonly Share[],
+  ): UnixListener {
+    return new UnixListener(
+      options,
+      path,
+      kept.map((descriptor, index) => new Slot(index, descriptor, unixQueue)),
+      shares,
+    );
+  }
+
+  get backlog(): number {
+    return this.#options.backlog;
+  }
+
+  get slots(): readonly Slot[] {
+    return this.#slots;
+  }
+
+  get shares(): readonly Share[] {
+    return this.#shares;
+  }
+
+  async take(owner: string): Promise<Slot> {
+    const slot = this.#slots.find((candidate) => isFree(this, candidate)) ?? (await this.#grow());
+    slot.assertFresh(this.#options.backlog);
+    slot.owner = owner;
+    return slot;
+  }
+
+  async #grow(): Promise<Slot> {
+    const index = this.#slots.length;
+    const bound = this.#bound(index);
+    const slot = new Slot(index, listenAt(bound, this.#options), unixQueue);
+    try {
+      rmSync(this.#stable(index), { force: true });
+      linkSync(bound, this.#stable(index));
+      await this.#options.keeper().put(slotName(this.name, index), slot.fd);
+    } catch (error) {
+      slot.close();
+      throw error;
+    }
+    this.#slots.push(slot);
+    return slot;
+  }
+
+  /** @throws Error (a bug) unless one slot has all the weight. */
+  steer(shares: readonly Share[]): void {
+    const whole = shares.find(({ share }) => share === 1);
+    if (whole === undefined) throw new Error("a unix listener has one slot at weight 1");
+    const fresh = `${this.#stable(whole.slot)}.new`;
+    rmSync(fresh, { force: true });
+    linkSync(this.#stable(whole.slot), fresh);
+    renameSync(fresh, this.address);
+    // rename(2) of two links to one file does nothing at all and leaves both.
+    rmSync(fresh, { force: true });
+    this.#shares = shares;
+  }
+
+  assertAlone(): void {
+    // A path is not a group: nobody can join.
+  }
+
+  prove(): Promise<void> {
+    return Promise.resolve(); // The path names the slot; there is no index to prove.
+  }
+
+  probe(slot: Slot): ProbeTarget {
+    return { kind: "unix", path: this.#stable(slot.index) };
+  }
+
+  honourPins(): Disposable {
+    return NO_PINS;
+  }
+
+  halfOpen(): ReadonlySet<string> {
+    return NOTHING; // connect(2) of a unix socket is one step.
+  }
+
+  keep(): Promise<void> {
+    return keepSlots(this, this.#options.keeper());
+  }
+
+  async close(): Promise<number> {
+    let lost = 0;
+    await this.#options.keeper().remove(this.#slots.map(({ index }) => slotName(this.name, index)));
+    rmSync(this.address, { force: true });
+    for (const slot of this.#slots.splice(0)) {
+      lost += slot.queue.length;
+      rmSync(this.#bound(slot.index), { force: true });
+      rmSync(this.#stable(slot.index), { force: true });
+      slot.close();
+    }
+    return lost;
+  }
+
+  #bound(index: number): string {
+    return join(dirname(this.address), `.${basename(this.address)}.${index}`);
+  }
+
+  #stable(index: number): string {
+    return `${this.#bound(index)}.s`;
+  }
+}
+
+export class AbstractListener implements Listener {
+  readonly name: string;
+  readonly protocol = "unix";
+  readonly mode = "shared";
+  readonly address: string;
+  readonly shares: readonly Share[] = [{ slot: 0, share: 1 }];
+  readonly #options: ListenerOptions;
+  readonly #slot: Slot;
+
+  private constructor(options: ListenerOptions, name: string, slot: Slot) {
+    this.name = options.name;
+    this.address = `@${name}`;
+    this.#options = options;
+    this.#slot = slot;
+  }
+
+  static async open(options: ListenerOptions, name: string): Promise<AbstractListener> {
+    const slot = new Slot(0, listenAt(`\0${name}`, options), unixQueue);
+    try {
+      await options.keeper().put(slotName(options.name, 0), slot.fd);
+    } catch (error) {
+      slot.close();
+      throw error;
+    }
+    return new AbstractListener(options, name, slot);
+  }
+
+  static resume(options: ListenerOptions, name: string, kept: Descriptor): AbstractListener {
+    return new AbstractListener(options, name, new Slot(0, kept, unixQueue));
+  }
+
+  get backlog(): number {
+    return this.#options.backlog;
+  }
+
+  get slots(): readonly Slot[] {
+    return [this.#slot];
+  }
+
+  take(owner: string): Promise<Slot> {
+    // Whoever had it may go on: that is what shared means. The blocking mode is left alone for the same reason.
+    this.#slot.assertBacklog(this.#options.backlog);
+    this.#slot.owner = owner;
+    return Promise.resolve(this.#slot);
+  }
+
+  steer(): void {
+    // One slot: there is nothing to steer.
+  }
+
+  assertAlone(): void {
+    // One slot: there is nothing to join.
+  }
+
+  prove(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  probe(): ProbeTarget {
+    return { kind: "unix", path: `\0${this.address.slice(1)}` };
+  }
+
+  honourPins(): Disposable {
+    return NO_PINS;
+  }
+
+  halfOpen(): ReadonlySet<string> {
+    return NOTHING;
+  }
+
+  keep(): Promise<void> {
+    return keepSlots(this, this.#options.keeper());
+  }
+
+  async close(): Promise<number> {
+    await this.#options.keeper().remove([slotName(this.name, 0)]);
+    const lost = this.#slot.queue.length;
+    this.#slot.close();
+    return lost;
+  }
+}
+
+function unixQueue(slot: Slot): { length: number; limit: number } {
+  return native.unixListenQueue(slot.inode);
+}
+
+function listenAt(path: string, options: ListenerOptions): Descriptor {
+  const abstract = path.startsWith("\0");
+  const descriptor = new Descriptor(native.socket("unix", "stream", false));
+  try {
+    if (!abstract) {
+      if (Buffer.byteLength(path) >= SUN_PATH_MAX)
+        throw cannotListen(path, "the path is too long; shorten it", null);
+      rmSync(path, { force: true });
+    }
+    native.bind(descriptor.fd, { family: "unix", path });
+    if (!abstract) {
+      if (options.mode !== null) chmodSync(path, options.mode);
+      if (options.gid !== null) chownSync(path, -1, options.gid);
+    }
+    native.listen(descriptor.fd, options.backlog);
+    return descriptor;
+  } catch (error) {
+    descriptor.close();
+    const shown = path.replace("\0", "@");
+    if (hasCode(error, "EADDRINUSE")) throw addressInUse(`unix:${shown}`, null, error);
+    if (hasCode(error, "ENOENT")) {
+      throw cannotListen(
+        `unix:${shown}`,
+        `the directory ${dirname(path)} does not exist; create it first`,
+        error,
+      );
+    }
+    throw cannotListen(`unix:${shown}`, messageOf(error), error);
+  }
+}
+
+/** Throws unless the public path is absent or the leftover of a socket that nobody listens on. */
+function assertFree(path: string): void {
+  let stat;
+  try {
+    stat = lstatSync(path);
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return;
+    throw cannotListen(`unix:${path}`, messageOf(error), error);
+  }
+  if (!stat.isSocket())
+    throw cannotListen(`unix:${path}`, "something that is no socket has this path; move it away", null);
+  using probe = new Descriptor(native.socket("unix", "stream", true));
+  try {
+    native.connect(probe.fd, { family: "unix", path });
+  } catch (error) {
+    if (hasCode(error, "ECONNREFUSED")) return;
+    throw cannotListen(`unix:${path}`, messageOf(error), error);
+  }
+  throw addressInUse(`unix:${path}`, null, null);
+}
