@@ -2,13 +2,15 @@
  * The record of one deploy. Plain data: it is written to the snapshot as it is, and a daemon that died goes on from it.
  *
  *   starting → verifying → shifting → baking → draining → succeeded
- *       │          │           │         │
- *       ▼          ▼           └────┬────┘
- *     failed / aborted         rolling-back → rolled-back / aborted
+ *       │          │           │         │         ▲
+ *       ▼          ▼           └────┬────┘         │ the previous generation has died: no way back
+ *     failed / aborted         rolling-back ───────┘
+ *                                   └→ rolled-back / aborted
  *
- * Until `shifting` the candidate has had no user: a failure there is `failed`, and nothing has changed. From
- * `shifting` on it may have had some, so going back is `rolling-back`. From `draining` on there is no way back
- * but another deploy.
+ * Until its first weight, which is in `shifting`, the candidate has had no user: a failure there is `failed`, and
+ * nothing has changed. From then on going back is `rolling-back`. From `draining` on there is no way back but another
+ * deploy. Two edges that the drawing leaves out: a first start ends in `shifting → succeeded`, and a candidate that
+ * fails after the previous generation has died ends its deploy as `failed` from any phase, since nothing is left.
  */
 
 export type Phase =
@@ -62,15 +64,80 @@ export interface Deployment {
   /** The generation that it starts: the candidate. */
   readonly to: number;
   readonly version: string | null;
+  /** It goes back to an earlier release. What it leaves is then not "previous" to it: see rollback.ts. */
+  readonly isRollback: boolean;
   readonly requestedBy: string;
   readonly startedAt: number;
   readonly finishedAt: number | null;
   readonly phase: Phase;
   readonly phases: readonly PhaseRecord[];
-  /** The candidate's share of new connections, 0..1, as last asked for. */
+  /** The candidate's share of new connections, 0..1, as last asked for. Recorded before the kernel is told. */
   readonly weight: number;
   readonly paused: boolean;
   readonly wish: Wish | null;
+  /** Recorded before the first act that follows from it, so that a deploy which a crash interrupts ends with it. */
   readonly reason: Reason | null;
   readonly options: DeployOptions;
+}
+
+/** Where each phase may lead. */
+export const PHASES: Readonly<Record<Phase, readonly Phase[]>> = {
+  starting: ["verifying", "failed", "aborted"],
+  verifying: ["shifting", "failed", "aborted"],
+  shifting: ["baking", "succeeded", "rolling-back", "failed", "aborted"],
+  baking: ["draining", "rolling-back", "failed"],
+  draining: ["succeeded"],
+  "rolling-back": ["rolled-back", "aborted", "draining", "failed"],
+  succeeded: [],
+  "rolled-back": [],
+  failed: [],
+  aborted: [],
+};
+
+/** It has ended and never changes again. */
+export function isTerminal(deployment: Deployment): boolean {
+  return PHASES[deployment.phase].length === 0;
+}
+
+/** It stands in the way of another deploy of the service. A drain or a way back under way does not. */
+export function isActive({ phase }: Pick<Deployment, "phase">): boolean {
+  return phase === "starting" || phase === "verifying" || phase === "shifting" || phase === "baking";
+}
+
+/**
+ * Whether the candidate may have had a user. The weight is recorded before it is given, so after a crash this is
+ * true of a candidate that was about to get some: the safe side, because going back from nothing costs nothing.
+ */
+export function hasHadUsers({ weight, phases }: Deployment): boolean {
+  return weight > 0 || phases.some(({ phase }) => phase === "baking" || phase === "rolling-back");
+}
+
+/** When the present phase began. */
+export function phaseStartedAt({ phases, startedAt }: Deployment): number {
+  return phases.at(-1)?.startedAt ?? startedAt;
+}
+
+/**
+ * Closes the present phase and opens `phase`; a terminal one closes at once, and the deploy with it. A null `reason`
+ * keeps the one that stands. A move that is not in the table is a bug.
+ */
+export function enter(deployment: Deployment, phase: Phase, reason: Reason | null, now: number): Deployment {
+  if (!PHASES[deployment.phase].includes(phase)) {
+    throw new Error(`deploy ${deployment.id} cannot go from ${deployment.phase} to ${phase}`);
+  }
+  // The wall clock may have been set back; a phase that ends before it begins would poison every duration.
+  const at = Math.max(now, phaseStartedAt(deployment));
+  const finishedAt = PHASES[phase].length === 0 ? at : null;
+  const closed = deployment.phases.map((record) =>
+    record.finishedAt === null ? { ...record, finishedAt: at } : record,
+  );
+  return {
+    ...deployment,
+    phase,
+    phases: [...closed, { phase, startedAt: at, finishedAt }],
+    finishedAt,
+    // Beyond the active phases nobody could end a pause any more.
+    paused: deployment.paused && isActive({ phase }),
+    reason: reason ?? deployment.reason,
+  };
 }

@@ -1,0 +1,82 @@
+import { describe } from "vitest";
+import { candidate, previous, seen, seenWithUsers } from "./records.ts";
+import { BAKED_BY, BOOTING, check, READY_BY, VERIFIED_BY } from "./steps.ts";
+
+describe("the way of a deploy that succeeds", () => {
+  check([
+    ["starts the candidate", "starting", {}, seen({ candidate: null }), "start"],
+    ["waits until it is ready", "starting", {}, seen({ candidate: BOOTING }), `wait ${READY_BY}`],
+    ["goes on to verify when all are ready", "starting", {}, seen(), "enter verifying"],
+    ["does so even if it looks late", "starting", {}, seen({ now: READY_BY + 1 }), "enter verifying"],
+    ["verifies", "verifying", {}, seen(), "verify"],
+    [
+      "waits for the outcome",
+      "verifying",
+      {},
+      seen({ candidate: candidate({ verification: "running" }) }),
+      `wait ${VERIFIED_BY}`,
+    ],
+    [
+      "opens the gate",
+      "verifying",
+      {},
+      seen({ candidate: candidate({ verification: "passed" }) }),
+      "enter shifting",
+    ],
+    [
+      "does not open it while an instance is not ready",
+      "verifying",
+      {},
+      seen({ candidate: candidate({ verification: "passed", ready: 1 }) }),
+      `wait ${VERIFIED_BY}`,
+    ],
+    ["gives the candidate everything", "shifting", {}, seen(), "weigh 1"],
+    ["bakes", "shifting", { weight: 1 }, seenWithUsers(), "enter baking"],
+    ["keeps the previous generation for the bake", "baking", {}, seenWithUsers(), `wait ${BAKED_BY}`],
+    ["ends the bake", "baking", {}, seenWithUsers({ now: BAKED_BY }), "enter draining"],
+    ["retires the previous generation", "draining", {}, seenWithUsers(), "retire previous"],
+    [
+      "waits for its end",
+      "draining",
+      {},
+      seenWithUsers({ previous: previous({ state: "draining", weight: 0 }) }),
+      "wait for a change",
+    ],
+    [
+      "has then succeeded",
+      "draining",
+      {},
+      seenWithUsers({ previous: previous({ state: "stopped", weight: 0 }) }),
+      "enter succeeded",
+    ],
+    ["asks for nothing once ended", "succeeded", {}, seenWithUsers(), "wait for a change"],
+  ]);
+});
+
+describe("a first start", () => {
+  const first = { from: null };
+  check([
+    ["takes all weight once proved", "shifting", first, seen({ previous: null }), "weigh 1"],
+    [
+      "has succeeded with it: nothing to bake against, nothing to drain",
+      "shifting",
+      { ...first, weight: 1 },
+      seenWithUsers({ previous: null }),
+      "enter succeeded",
+    ],
+    [
+      "can be held at the gate",
+      "shifting",
+      { ...first, paused: true },
+      seen({ previous: null }),
+      "wait for a change",
+    ],
+    [
+      "fails when its instance exits",
+      "starting",
+      first,
+      seen({ previous: null, candidate: candidate({ exits: 1 }) }),
+      "retire candidate DEPLOY_CANDIDATE_EXITED",
+    ],
+  ]);
+});
