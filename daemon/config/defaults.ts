@@ -1,0 +1,45 @@
+/**
+ * What holds where the file says nothing, as the file would write it. The schema shows these values and
+ * `normalise.ts` applies them, so that they cannot differ.
+ */
+export const DEFAULTS = {
+  backlog: 4096,
+  instances: 1,
+  noNewPrivileges: false,
+  ready: "listening",
+  /** For a service without listeners: there is nothing else to see. */
+  readyDelay: "1s",
+  readyTimeout: "30s",
+  httpExpect: 200,
+  verifyCount: 3,
+  verifyTimeout: "20s",
+  strategy: "blue-green",
+  steps: [
+    { weight: "5%", for: "1m" },
+    { weight: "50%", for: "5m" },
+  ],
+  stepFor: "1m",
+  stepPause: false,
+  share: "random",
+  bake: "1m",
+  floor: 1,
+  watchExits: 1,
+  watchQueue: "30s",
+  analysisEvery: "15s",
+  analysisSamples: 3,
+  analysisNoData: "wait",
+  analysisDeadline: "5m",
+  drainSignal: "SIGTERM",
+  drainSettle: "5s",
+  drainTimeout: "30s",
+  fdstoreMax: 0,
+  restartBackoff: "1s..30s",
+  output: "inherit",
+  adminMode: "0600",
+  adminSocketName: "admin.sock",
+  runtime: "/run/handoffd",
+  state: "/var/lib/handoffd",
+  marksBase: 0x4a0000,
+  keeper: "auto",
+  logLevel: "info",
+} as const;
