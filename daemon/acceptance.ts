@@ -1,0 +1,128 @@
+/**
+ * The proof that a generation accepts on *our* socket: a pinned connection leaves its slot's queue and turns up in one of its processes.
+ * "Healthy" is not enough: a program that ignores what it inherited and binds a port of its own is healthy too.
+ */
+import type { Socket } from "node:net";
+import { messageOf } from "../handoff/coded-error.ts";
+import type { Listener } from "../handoff/listener.ts";
+import { native, TCP } from "../handoff/native.ts";
+import { connectPinned, serverSide } from "../handoff/pin.ts";
+import type { Slot } from "../handoff/slot.ts";
+import { pause } from "./ending.ts";
+import { notAccepting } from "./errors.ts";
+import { familyHolds, familyOf, socketsOf, commandOf } from "./proc.ts";
+
+/** A queue says nothing when it becomes empty: it is looked at, at first this often, then less. */
+const FIRST_LOOK_MS = 1;
+const LONGEST_LOOK_MS = 25;
+
+export interface Candidate {
+  /** "api/3" */
+  readonly name: string;
+  readonly pids: () => readonly number[];
+}
+
+/**
+ * Returns when one of the candidate's processes has accepted a pinned connection on the slot. Throws
+ * GENERATION_NOT_ACCEPTING, with what its processes do instead, at the deadline (performance.now(), milliseconds); the
+ * signal's reason when that is aborted.
+ */
+export async function proveAccepting(
+  listener: Listener,
+  slot: Slot,
+  candidate: Candidate,
+  deadline: number,
+  signal: AbortSignal,
+): Promise<void> {
+  using _pins = listener.honourPins();
+  let socket: Socket | null = null;
+  try {
+    for (let look = FIRST_LOOK_MS; ; look = Math.min(look * 1.5, LONGEST_LOOK_MS)) {
+      signal.throwIfAborted();
+      if (performance.now() > deadline) {
+        throw notAccepting(
+          candidate.name,
+          listener.name,
+          listener.address,
+          whyNot(listener, slot, candidate),
+        );
+      }
+      // One connection waits for its acceptor; a new one only when the application has ended it.
+      if (socket === null || socket.destroyed) socket = await knock(listener, slot, candidate, deadline);
+      if (slot.queue.length === 0 && accepted(listener, socket, candidate)) return;
+      await pause(look);
+    }
+  } finally {
+    socket?.destroy();
+  }
+}
+
+async function knock(
+  listener: Listener,
+  slot: Slot,
+  candidate: Candidate,
+  deadline: number,
+): Promise<Socket> {
+  try {
+    return await connectPinned(listener.probe(slot), Math.max(1, deadline - performance.now()));
+  } catch (error) {
+    throw notAccepting(candidate.name, listener.name, listener.address, messageOf(error));
+  }
+}
+
+function accepted(listener: Listener, socket: Socket, candidate: Candidate): boolean {
+  // The slot is the candidate's alone, and a unix connection cannot be found from its other end.
+  if (listener.protocol === "unix") return true;
+  const server = serverSide(familyOfAddress(listener), portOf(listener), socket);
+  return server !== null && server.inode !== 0 && familyHolds(candidate.pids(), server.inode);
+}
+
+function portOf(listener: Listener): number {
+  return Number(listener.address.slice(listener.address.lastIndexOf(":") + 1));
+}
+
+function familyOfAddress(listener: Listener): "inet" | "inet6" {
+  return listener.address.startsWith("[") ? "inet6" : "inet";
+}
+
+/** What the candidate's processes do instead of accepting, as far as /proc and inet_diag tell. */
+export function whyNot(listener: Listener, slot: Slot, candidate: Candidate): string {
+  const family = candidate.pids().flatMap((pid) => familyOf(pid));
+  const sockets = new Map(family.map((pid) => [pid, socketsOf(pid)]));
+  const has = family.filter((pid) => sockets.get(pid)?.has(slot.inode) === true);
+  const lost = family.filter((pid) => sockets.get(pid)?.has(slot.inode) === false);
+  const elsewhere = listensElsewhere(listener, sockets);
+  if (elsewhere !== null && lost.length > 0 && has.length > 0 && lost.includes(elsewhere.pid)) {
+    return `${wrapper(lost)}; that one listens on ${elsewhere.address} by itself`;
+  }
+  if (elsewhere !== null) {
+    return `it listens on ${elsewhere.address} by itself (pid ${elsewhere.pid}) instead of on the descriptor that it was given; make it listen on descriptor 3 (LISTEN_FDS)`;
+  }
+  if (has.length > 0 && lost.length > 0) return wrapper(lost);
+  if (has.length === 0)
+    return "none of its processes has the socket any more; it closed the descriptor it was given";
+  return `it has the socket but accepts no connection from it (${slot.queue.length} waiting); does it listen on descriptor 3 (LISTEN_FDS)?`;
+}
+
+function wrapper(lost: readonly number[]): string {
+  const names = lost.map((pid) => `pid ${pid}, ${commandOf(pid)}`).join("; ");
+  return `its child (${names}) did not inherit the descriptors: npm start, and node started by node, lose them; start the program itself, or let a shell wrapper end in exec`;
+}
+
+function listensElsewhere(
+  listener: Listener,
+  sockets: ReadonlyMap<number, ReadonlySet<number>>,
+): { readonly pid: number; readonly address: string } | null {
+  const ours = new Set(listener.slots.map(({ inode }) => inode));
+  for (const family of ["inet", "inet6"] as const) {
+    for (const entry of native.diagSockets(family, 1 << TCP.LISTEN, 0)) {
+      if (ours.has(entry.inode)) continue;
+      const owner = [...sockets].find(([, inodes]) => inodes.has(entry.inode));
+      if (owner !== undefined) {
+        const host = entry.localHost.includes(":") ? `[${entry.localHost}]` : entry.localHost;
+        return { pid: owner[0], address: `${host}:${entry.localPort}` };
+      }
+    }
+  }
+  return null;
+}

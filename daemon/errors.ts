@@ -1,0 +1,92 @@
+/** What can fail while the daemon acts. The codes are stable; docs/errors.md lists them. */
+import { CodedError } from "../handoff/coded-error.ts";
+
+export function serviceUnknown(name: string, known: readonly string[]): CodedError {
+  const list = known.length === 0 ? "none is configured" : `there are: ${known.join(", ")}`;
+  return new CodedError("SERVICE_UNKNOWN", `no service is called "${name}"; ${list}`);
+}
+
+export function deployUnknown(id: string): CodedError {
+  return new CodedError("DEPLOY_UNKNOWN", `no deploy has the id "${id}"; \`handoffctl history\` lists them`);
+}
+
+export function versionMissing(service: string): CodedError {
+  return new CodedError(
+    "VERSION_MISSING",
+    `the directory of ${service} contains {version}, and no version was given or remembered; name one`,
+  );
+}
+
+export function versionInvalid(version: string): CodedError {
+  return new CodedError(
+    "VERSION_INVALID",
+    `"${version}" is not a version: letters, digits, ".", "_" and "-" only, at most 128, beginning with a letter or digit`,
+  );
+}
+
+export function directoryMissing(directory: string, service: string): CodedError {
+  return new CodedError(
+    "DIRECTORY_MISSING",
+    `the directory ${directory} of ${service} does not exist; install this version there first; nothing was changed`,
+  );
+}
+
+export function nothingRuns(service: string): CodedError {
+  return new CodedError("SERVICE_NOT_RUNNING", `${service} has no current generation; deploy it first`);
+}
+
+export function stopping(): CodedError {
+  return new CodedError("DAEMON_STOPPING", "the daemon is stopping; nothing new is begun");
+}
+
+export function modeTooWeak(service: string, strategy: string, listener: string): CodedError {
+  return new CodedError(
+    "STRATEGY_NEEDS_STEERING",
+    `${strategy} needs a gate, and listener ${listener} of ${service} is shared (one socket for all generations: the new one would get users at once); give it a tcp or unix path address`,
+  );
+}
+
+export function anotherDaemon(runtime: string): CodedError {
+  return new CodedError(
+    "DAEMON_ALREADY_RUNS",
+    `another handoffd runs with the runtime directory ${runtime}; stop it first, or give this one its own paths.runtime`,
+  );
+}
+
+export function cannotPrepare(path: string, why: string, cause: unknown): CodedError {
+  return new CodedError("DIRECTORY_UNUSABLE", `cannot use ${path}: ${why}`, { cause });
+}
+
+export function snapshotUnreadable(file: string, why: string, cause?: unknown): CodedError {
+  return new CodedError(
+    "SNAPSHOT_UNREADABLE",
+    `cannot read the state in ${file}: ${why}; move the file away to start without it (processes that it names are then not adopted)`,
+    { cause },
+  );
+}
+
+export function instanceExited(who: string, how: string, when: string): CodedError {
+  return new CodedError("INSTANCE_EXITED", `${who} ${how} ${when}`);
+}
+
+export function readyTimeout(who: string, ms: number, hint: string): CodedError {
+  return new CodedError("READY_TIMEOUT", `${who} was not ready within ${ms} ms: ${hint}`);
+}
+
+export function notAccepting(who: string, listener: string, address: string, hint: string): CodedError {
+  return new CodedError(
+    "GENERATION_NOT_ACCEPTING",
+    `${who} accepts nothing on listener ${listener} (${address}): ${hint}`,
+  );
+}
+
+export function verificationFailed(what: string, why: string): CodedError {
+  return new CodedError("VERIFICATION_FAILED", `${what}: ${why}`);
+}
+
+export function stepsUnusable(): CodedError {
+  return new CodedError(
+    "DEPLOY_STEPS_UNUSABLE",
+    "steps belong to the strategy canary, which this version does not have; leave them out",
+  );
+}

@@ -1,0 +1,261 @@
+/**
+ * One place for a process of a generation. The process in it may end unexpectedly and be replaced; the place, its number and its
+ * slot stay. Spawned or adopted after a recovery, it is watched by the same pidfd.
+ *
+ *   starting → standby ⇄ serving → draining → stopped
+ *      ▲  └───────┴─────────┴──▶ failed (no process; comes back by `again`)
+ */
+import { closeSync, openSync } from "node:fs";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { CodedError } from "../handoff/coded-error.ts";
+import type { Channel } from "../handoff/channel.ts";
+import type { Descriptor } from "../handoff/descriptor.ts";
+import type { Offer } from "../handoff/grant.ts";
+import { launch, launchFailure, type LaunchSpecification } from "../handoff/launch.ts";
+import { Machine, type TransitionTable } from "../handoff/machine.ts";
+import type { ExitStatus } from "../handoff/native.ts";
+import { NotifySocket } from "../handoff/notify.ts";
+import { Process } from "../handoff/process.ts";
+import type { OutputConfig } from "./config/config.ts";
+import { cannotPrepare, instanceExited } from "./errors.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+export type InstanceState = "starting" | "standby" | "serving" | "draining" | "stopped" | "failed";
+export type InstanceEvent = "ready" | "admit" | "park" | "retire" | "exit" | "again";
+
+export const INSTANCE: TransitionTable<InstanceState, InstanceEvent> = {
+  starting: { ready: "standby", retire: "draining", exit: "failed" },
+  standby: { admit: "serving", retire: "draining", exit: "failed" },
+  serving: { park: "standby", retire: "draining", exit: "failed" },
+  draining: { exit: "stopped" },
+  failed: { again: "starting", retire: "stopped" },
+  stopped: {},
+};
+
+const HANDOFF_MS = 10_000;
+
+/** What an instance is told to run; the same for all of a generation. */
+export interface InstancePlan {
+  /** "api/3", for names and messages. */
+  readonly generation: string;
+  readonly specification: (extra: Readonly<Record<string, string>>) => LaunchSpecification;
+  readonly offers: () => readonly Offer[];
+  readonly output: OutputConfig;
+}
+
+export interface InstanceHooks {
+  /** READY=1, STATUS=…: an assignment on the instance's own socket. */
+  readonly onNotify: (message: ReadonlyMap<string, string>) => void;
+  /** The process exists and runs nothing yet: the last moment to write its pid down. */
+  readonly onSpawned: () => void;
+  /** The process has ended; `failure` says how. `expected` while it is being drained. */
+  readonly onExit: (failure: CodedError, expected: boolean) => void;
+}
+
+/** What the snapshot needs to find the process again. */
+export interface InstanceRecord {
+  readonly id: number;
+  readonly state: InstanceState;
+  readonly since: number;
+  readonly restarts: number;
+  readonly pid: number | null;
+  readonly startTime: string | null;
+}
+
+/** A place in which nothing has run yet. */
+export function vacantInstance(id: number, now: number): InstanceRecord {
+  return { id, state: "starting", since: now, restarts: 0, pid: null, startTime: null };
+}
+
+export class Instance {
+  readonly id: number;
+  restarts: number;
+  readonly #plan: InstancePlan;
+  readonly #hooks: InstanceHooks;
+  readonly #surroundings: Surroundings;
+  readonly #machine: Machine<InstanceState, InstanceEvent>;
+  #process: Process | null = null;
+  #channel: Channel | null = null;
+  #notify: NotifySocket | null = null;
+
+  constructor(
+    plan: InstancePlan,
+    record: Pick<InstanceRecord, "id" | "state" | "since" | "restarts">,
+    hooks: InstanceHooks,
+    surroundings: Surroundings,
+  ) {
+    this.id = record.id;
+    this.restarts = record.restarts;
+    this.#plan = plan;
+    this.#hooks = hooks;
+    this.#surroundings = surroundings;
+    this.#machine = new Machine(INSTANCE, record.state, record.since);
+  }
+
+  get state(): InstanceState {
+    return this.#machine.state;
+  }
+
+  get isReady(): boolean {
+    return this.state === "standby" || this.state === "serving";
+  }
+
+  /** The living process; null while there is none. */
+  get process(): Process | null {
+    return this.#process;
+  }
+
+  get pid(): number | null {
+    return this.#process?.pid ?? null;
+  }
+
+  get record(): InstanceRecord {
+    return {
+      id: this.id,
+      state: this.state,
+      since: this.#machine.since,
+      restarts: this.restarts,
+      pid: this.pid,
+      startTime: this.#process?.startTime ?? null,
+    };
+  }
+
+  fire(event: InstanceEvent): boolean {
+    return this.#machine.fire(event, Date.now());
+  }
+
+  /** Starts the process. Throws a CodedError when it could not be started, and then nothing runs. */
+  async start(): Promise<void> {
+    const specification = this.#plan.specification({
+      NOTIFY_SOCKET: this.#notifyPath,
+      HANDOFF_INSTANCE: String(this.id),
+    });
+    const output = openOutput(this.#plan.output);
+    try {
+      this.#notify = NotifySocket.open(this.#notifyPath, specification.identity, this.#hooks.onNotify);
+      await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
+      const offers = this.#plan.offers();
+      const standard = [this.#surroundings.devNull, output ?? 1, output ?? 2] as const;
+      const launched = await launch(specification, offers, standard, HANDOFF_MS, (process) => {
+        this.#process = process;
+        this.#hooks.onSpawned();
+      });
+      this.#surroundings.tally.descriptorsPassed(offers.length);
+      this.#channel = launched.channel;
+      this.#watch(launched.process);
+    } catch (error) {
+      this.#process = null;
+      this.fire("exit");
+      this.#letGo();
+      throw error;
+    } finally {
+      if (output !== null) closeSync(output);
+    }
+  }
+
+  /** Goes on with a process that runs already. false when it is gone, or another one has its pid. */
+  adopt(record: InstanceRecord, notify: Descriptor | undefined): boolean {
+    if (notify !== undefined)
+      this.#notify = NotifySocket.resume(this.#notifyPath, notify, this.#hooks.onNotify);
+    const found =
+      record.pid === null || record.startTime === null ? null : Process.adopt(record.pid, record.startTime);
+    if (found === null) {
+      this.#letGo();
+      return false;
+    }
+    this.#watch(found);
+    return true;
+  }
+
+  /** Gives the notify socket to the keeper. */
+  async keep(): Promise<void> {
+    if (this.#notify !== null) await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
+  }
+
+  #watch(process: Process): void {
+    this.#process = process;
+    process.onExit((status) => this.#ended(process, status));
+  }
+
+  #ended(process: Process, status: ExitStatus): void {
+    const launcher = this.#channel === null ? null : launchFailure(this.#channel);
+    const expected = this.state === "draining";
+    this.fire("exit");
+    this.#process = null;
+    this.#letGo();
+    const who = `instance ${this.id} of ${this.#plan.generation} (pid ${process.pid})`;
+    const failure =
+      launcher instanceof CodedError
+        ? launcher
+        : instanceExited(who, describeExit(status), expected ? "as it was told to" : "unexpectedly");
+    this.#lastProcess = process;
+    this.#hooks.onExit(failure, expected);
+  }
+
+  /** The process that has ended but whose group may still have members; whoever cleans the group up releases it. */
+  #lastProcess: Process | null = null;
+
+  /** Takes over the process that has ended, to end what is left of its group and to release it. */
+  takeEnded(): Process | null {
+    const ended = this.#lastProcess;
+    this.#lastProcess = null;
+    return ended;
+  }
+
+  #letGo(): void {
+    this.#channel?.close();
+    this.#channel = null;
+    if (this.#notify !== null) {
+      this.#notify.close();
+      this.#notify = null;
+      // The keeper's duplicate has no meaning without a process; a failure here is the keeper's to report.
+      this.#surroundings
+        .keeper()
+        .remove([this.#notifyName])
+        .catch((error: unknown) => this.#surroundings.log.warn({ err: error }, "the keeper did not let go"));
+    }
+  }
+
+  /** The keeper's name of the notify socket. */
+  get #notifyName(): string {
+    return notifyName(this.#plan.generation, this.id);
+  }
+
+  get #notifyPath(): string {
+    return join(
+      this.#surroundings.runtime,
+      "notify",
+      `${this.#plan.generation.replace("/", ".")}.${this.id}`,
+    );
+  }
+}
+
+/** The keeper's name of an instance's notify socket. */
+export function notifyName(generation: string, instance: number): string {
+  return `notify/${generation}/${instance}`;
+}
+
+/** The output file, opened for appending: the processes hold it themselves, so that the daemon's death changes nothing. */
+function openOutput(output: OutputConfig): number | null {
+  switch (output.kind) {
+    case "inherit":
+    case "journal":
+      return null;
+    case "file":
+      try {
+        return openSync(output.path, "a", 0o640);
+      } catch (error) {
+        throw cannotPrepare(output.path, "the output file cannot be opened", error);
+      }
+  }
+}
+
+const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+
+function describeExit(status: ExitStatus): string {
+  if (status.code !== null) return `exited with status ${status.code}`;
+  if (status.signal !== null)
+    return `was ended by ${SIGNAL_NAMES.get(status.signal) ?? `signal ${status.signal}`}`;
+  return "has ended (its status is not known: it was started by an earlier daemon)";
+}

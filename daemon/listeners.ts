@@ -1,0 +1,122 @@
+/** Opens the configured listeners, or goes on with the slots that a keeper gave back. */
+import { readdirSync, readFileSync } from "node:fs";
+import type { Descriptor } from "../handoff/descriptor.ts";
+import { type Listener, type ListenerOptions, parseSlotName } from "../handoff/listener.ts";
+import { native } from "../handoff/native.ts";
+import type { Share } from "../handoff/steering.ts";
+import { TcpListener } from "../handoff/tcp-listener.ts";
+import { AbstractListener, UnixListener } from "../handoff/unix-listener.ts";
+import type { Config, ListenerConfig } from "./config/config.ts";
+import type { Marks } from "./marks.ts";
+import { nameHolder } from "./proc.ts";
+import type { ServiceRecord } from "./snapshot.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+/**
+ * Fills `listeners` in the order of the configuration. Slots that are used are taken out of `kept`. Throws a CodedError
+ * (LISTENER_*); those opened before stay in `listeners`, for the caller to close.
+ */
+export async function openListeners(
+  config: Config,
+  records: ReadonlyMap<string, ServiceRecord | null>,
+  kept: Map<string, Descriptor>,
+  marks: Marks | null,
+  listeners: Map<string, Listener>,
+  surroundings: Surroundings,
+): Promise<void> {
+  const exposed = interfacesWithRouteLocalnet();
+  if (exposed.length > 0) {
+    surroundings.log.warn(
+      { interfaces: exposed },
+      "route_localnet is on: a client outside the host could claim a pin address, so pins work only while verifying",
+    );
+  }
+  for (const each of config.listeners) {
+    const options: ListenerOptions = {
+      name: each.name,
+      address: each.address,
+      backlog: each.backlog,
+      mode: each.mode,
+      gid: each.group === null ? null : native.lookupGroup(each.group),
+      nextMark: marks === null ? null : () => marks.next(),
+      keeper: surroundings.keeper,
+      alwaysPinned: exposed.length === 0,
+      holderOf: nameHolder,
+    };
+    const slots = takeSlots(each.name, kept);
+    const record = config.services.find(({ listeners: names }) => names.includes(each.name));
+    const shares = sharesOf(each.name, slots.length, record === undefined ? null : records.get(record.name));
+    listeners.set(
+      each.name,
+      slots.length === 0 ? await open(options, each) : resume(options, each, slots, shares),
+    );
+  }
+}
+
+function open(options: ListenerOptions, { address }: ListenerConfig): Promise<Listener> {
+  switch (address.kind) {
+    case "tcp":
+      return TcpListener.open(options, address);
+    case "unix":
+      return UnixListener.open(options, address.path);
+    case "abstract":
+      return AbstractListener.open(options, address.name);
+    case "inherited":
+      throw new Error("inherited addresses are refused by the configuration");
+  }
+}
+
+function resume(
+  options: ListenerOptions,
+  { address }: ListenerConfig,
+  slots: readonly [Descriptor, ...Descriptor[]] | readonly Descriptor[],
+  shares: readonly Share[],
+): Listener {
+  switch (address.kind) {
+    case "tcp":
+      return TcpListener.resume(options, slots, shares);
+    case "unix":
+      return UnixListener.resume(options, address.path, slots, shares);
+    case "abstract": {
+      const [slot] = slots;
+      if (slot === undefined) throw new Error("a listener without slots");
+      return AbstractListener.resume(options, address.name, slot);
+    }
+    case "inherited":
+      throw new Error("inherited addresses are refused by the configuration");
+  }
+}
+
+/** The listener's slots in the order of their indices, taken out of `kept`. */
+function takeSlots(listener: string, kept: Map<string, Descriptor>): Descriptor[] {
+  const found = [...kept].flatMap(([name, descriptor]) => {
+    const slot = parseSlotName(name);
+    return slot?.listener === listener ? [{ name, index: slot.index, descriptor }] : [];
+  });
+  found.sort((a, b) => a.index - b.index);
+  for (const { name } of found) kept.delete(name);
+  return found.map(({ descriptor }) => descriptor);
+}
+
+/** What the kernel's program does, as it was written down: the generations' weights, else all to the first idle slot. */
+function sharesOf(listener: string, slots: number, record: ServiceRecord | null | undefined): Share[] {
+  const generations = record?.generations ?? [];
+  const owned = generations.flatMap(({ slots: own, weight }) => {
+    const slot = own[listener];
+    return slot === undefined || slot >= slots ? [] : [{ slot, share: weight }];
+  });
+  const weighted = owned.filter(({ share }) => share > 0);
+  if (weighted.length > 0) return weighted;
+  const idle = Array.from({ length: slots }, (_, index) => index).find(
+    (index) => !owned.some(({ slot }) => slot === index),
+  );
+  return [{ slot: idle ?? 0, share: 1 }];
+}
+
+/** Interfaces on which a packet from outside may bear a source of 127.0.0.0/8 (ip-sysctl, route_localnet). */
+function interfacesWithRouteLocalnet(): string[] {
+  const root = "/proc/sys/net/ipv4/conf";
+  return readdirSync(root).filter(
+    (name) => readFileSync(`${root}/${name}/route_localnet`, "utf8").trim() === "1",
+  );
+}

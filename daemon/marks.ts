@@ -1,0 +1,47 @@
+/**
+ * SO_MARK values, by which the kernel tells us whose a connection is: set on a slot's socket, inherited by every connection that is
+ * accepted from it (socket(7)). Setting one needs CAP_NET_ADMIN; without it connections are not counted.
+ */
+import { hasCode } from "../handoff/coded-error.ts";
+import { Descriptor } from "../handoff/descriptor.ts";
+import { native, SO, TCP } from "../handoff/native.ts";
+
+const MASK = 0xffff_0000;
+const LAST = 0xffff;
+const OPEN = (1 << TCP.ESTABLISHED) | (1 << TCP.CLOSE_WAIT) | (1 << TCP.FIN_WAIT1);
+
+export class Marks {
+  readonly #base: number;
+  #last: number;
+
+  private constructor(base: number, last: number) {
+    this.#base = base;
+    this.#last = last;
+  }
+
+  /** `used` are marks that connections may bear already. null when this process may not set marks. */
+  static open(base: number, used: readonly number[]): Marks | null {
+    using trial = new Descriptor(native.socket("inet", "stream", true));
+    try {
+      native.setOption(trial.fd, SO.SOL_SOCKET, SO.SO_MARK, base);
+    } catch (error) {
+      if (hasCode(error, "EPERM")) return null;
+      throw error;
+    }
+    return new Marks(
+      base,
+      used.reduce((last, mark) => Math.max(last, mark & LAST), 0),
+    );
+  }
+
+  /** The next one. After 65,535 they begin again: whoever bore the first has long gone. */
+  next(): number {
+    this.#last = this.#last === LAST ? 1 : this.#last + 1;
+    return this.#base | this.#last;
+  }
+
+  /** Open connections by mark, of all that bear one of ours. One dump of the kernel's table. */
+  count(): Map<number, number> {
+    return new Map(native.countByMark(OPEN, this.#base, MASK));
+  }
+}

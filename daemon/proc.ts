@@ -1,0 +1,117 @@
+/** What /proc tells of processes (proc(5)): who holds a socket, who descends from whom. Reading only. */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { hasCode } from "../handoff/coded-error.ts";
+import type { Holder } from "../handoff/slot.ts";
+
+interface ProcessEntry {
+  readonly pid: number;
+  readonly state: string;
+  readonly parent: number;
+  readonly group: number;
+  readonly session: number;
+}
+
+/** A process that ends while it is read, or that we may not look into, is simply not there. */
+function unlessGone<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "ESRCH", "EACCES", "EPERM")) return otherwise;
+    throw error;
+  }
+}
+
+export function allPids(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/u.test(name))
+    .map(Number);
+}
+
+function entryOf(pid: number): ProcessEntry | null {
+  const stat = unlessGone(() => readFileSync(`/proc/${pid}/stat`, "latin1"), "");
+  if (stat === "") return null;
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return {
+    pid,
+    state: fields[0] ?? "",
+    parent: Number(fields[1]),
+    group: Number(fields[2]),
+    session: Number(fields[3]),
+  };
+}
+
+/** The program's name. Not its command line: that may hold what no error message should. */
+export function commandOf(pid: number): string {
+  return unlessGone(() => readFileSync(`/proc/${pid}/comm`, "utf8"), "?").trim();
+}
+
+/** The inodes of the sockets that a process has open. */
+export function socketsOf(pid: number): Set<number> {
+  const inodes = new Set<number>();
+  for (const fd of unlessGone(() => readdirSync(`/proc/${pid}/fd`), [])) {
+    const link = unlessGone(() => readlinkSync(`/proc/${pid}/fd/${fd}`), "");
+    if (link.startsWith("socket:[")) inodes.add(Number(link.slice("socket:[".length, -1)));
+  }
+  return inodes;
+}
+
+/**
+ * The process, everything in its session and everything that descends from either. What left both is not found: nobody could say any
+ * more whose it is.
+ */
+export function familyOf(pid: number): number[] {
+  const entries = allPids()
+    .map((each) => entryOf(each))
+    .filter((entry) => entry !== null);
+  const family = new Set([pid]);
+  for (let grown = true; grown;) {
+    grown = false;
+    for (const entry of entries) {
+      if (!family.has(entry.pid) && (entry.session === pid || family.has(entry.parent))) {
+        family.add(entry.pid);
+        grown = true;
+      }
+    }
+  }
+  return [...family];
+}
+
+/** The living processes of a process group; zombies, its leader among them, have nothing left to lose. */
+export function groupMembers(group: number): number[] {
+  return allPids().filter((pid) => {
+    const entry = entryOf(pid);
+    return entry !== null && entry.group === group && entry.state !== "Z" && entry.state !== "X";
+  });
+}
+
+/** Whether one of the processes' families has this socket open. The processes themselves are looked at first. */
+export function familyHolds(pids: readonly number[], inode: number): boolean {
+  if (pids.some((pid) => socketsOf(pid).has(inode))) return true;
+  return pids.some((pid) => familyOf(pid).some((each) => each !== pid && socketsOf(each).has(inode)));
+}
+
+/** Every process that has one of these sockets open, apart from `except`. */
+export function holdersOf(inodes: ReadonlySet<number>, except: ReadonlySet<number>): Map<number, Holder[]> {
+  const holders = new Map<number, Holder[]>();
+  for (const pid of allPids()) {
+    if (except.has(pid)) continue;
+    for (const inode of socketsOf(pid)) {
+      if (!inodes.has(inode)) continue;
+      const list = holders.get(inode) ?? [];
+      list.push({ pid, command: commandOf(pid) });
+      holders.set(inode, list);
+    }
+  }
+  return holders;
+}
+
+/** "pid 123 (nginx: master)" for whoever has the socket open; null when nobody is found. */
+export function nameHolder(inode: number): string | null {
+  const holder = holdersOf(new Set([inode]), new Set([process.pid])).get(inode)?.[0];
+  return holder === undefined ? null : `pid ${holder.pid} (${holder.command})`;
+}
+
+/** The boot that this kernel runs since: pids and start times mean nothing in another one. */
+export function bootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+}

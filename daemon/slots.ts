@@ -1,0 +1,134 @@
+/**
+ * The slots that no generation has: who still holds them, and what still arrives on them. An idle slot is watched by the kernel's
+ * own word (a listening socket with a queue is readable), never by a timer.
+ */
+import type { Listener } from "../handoff/listener.ts";
+import { native, type NativePoll } from "../handoff/native.ts";
+import type { Slot } from "../handoff/slot.ts";
+import { acceptLeftovers } from "./acceptor.ts";
+import { pause } from "./ending.ts";
+import type { Generation } from "./generation.ts";
+import { holdersOf } from "./proc.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+const ATTEMPTS = 3;
+const RETRY_MS = 1_000;
+
+export class IdleSlots {
+  readonly #service: string;
+  readonly #listeners: readonly Listener[];
+  readonly #surroundings: Surroundings;
+  readonly #current: () => Generation | null;
+  readonly #polls = new Map<Slot, NativePoll>();
+  readonly #accepting = new Set<Promise<void>>();
+  #isStopping = false;
+
+  constructor(
+    service: string,
+    listeners: readonly Listener[],
+    current: () => Generation | null,
+    surroundings: Surroundings,
+  ) {
+    this.#service = service;
+    this.#listeners = listeners;
+    this.#current = current;
+    this.#surroundings = surroundings;
+  }
+
+  /** Looks again at every slot that nobody has: to be called when generations end and when weights change. */
+  review(): void {
+    if (this.#isStopping) return;
+    for (const listener of this.#listeners) {
+      if (listener.mode === "shared") continue;
+      for (const slot of listener.slots) {
+        if (isIdle(listener, slot)) this.#watch(listener, slot);
+        else this.#forget(slot);
+      }
+    }
+  }
+
+  /** Finds out who else holds the slots that generations gave back: such a slot is not given away. */
+  findHolders(): void {
+    const idle = this.#listeners
+      .filter(({ mode }) => mode !== "shared")
+      .flatMap(({ slots }) => slots.filter(({ owner }) => owner === null));
+    const found = holdersOf(new Set(idle.map(({ inode }) => inode)), this.#surroundings.keepers());
+    for (const slot of idle) {
+      const holders = found.get(slot.inode) ?? [];
+      if (holders.length > 0 && slot.holders.length === 0) {
+        const names = holders.map(({ pid, command }) => `pid ${pid} (${command})`).join(", ");
+        this.#surroundings.say(
+          {
+            type: "slot.held",
+            service: this.#service,
+            code: "SLOT_HELD",
+            message: `slot ${slot.index} is still held by ${names}, which outlived its generation; it is not used again until that ends`,
+          },
+          "warn",
+        );
+      }
+      slot.holders = holders;
+    }
+  }
+
+  /** Looks whether slots that were held are free by now. Costs nothing where none was. */
+  reviewHeld(): void {
+    const isHeld = this.#listeners.some(({ slots }) => slots.some(({ holders }) => holders.length > 0));
+    if (isHeld) this.findHolders();
+  }
+
+  /** Watches nothing any more; returns when no acceptor runs. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    for (const slot of [...this.#polls.keys()]) this.#forget(slot);
+    await Promise.all(this.#accepting);
+  }
+
+  #watch(listener: Listener, slot: Slot): void {
+    if (this.#polls.has(slot)) return;
+    const poll = new native.Poll(slot.fd, () => {
+      this.#forget(slot);
+      if (!isIdle(listener, slot) || this.#isStopping) return;
+      const work = this.#take(listener, slot).then(() => {
+        this.#accepting.delete(work);
+        this.review();
+      });
+      this.#accepting.add(work);
+    });
+    this.#polls.set(slot, poll);
+    poll.start();
+    poll.unref();
+  }
+
+  #forget(slot: Slot): void {
+    this.#polls.get(slot)?.close();
+    this.#polls.delete(slot);
+  }
+
+  async #take(listener: Listener, slot: Slot): Promise<void> {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+      const current = this.#current();
+      // Without a generation that serves there is nothing to run; the connections wait for the next one.
+      if (current === null || slot.queue.length === 0) return;
+      if ((await acceptLeftovers({ listener, slot }, current, this.#surroundings)) === 0) return;
+      if (attempt < ATTEMPTS) await pause(RETRY_MS);
+    }
+    this.#surroundings.say(
+      {
+        type: "slot.stuck",
+        service: this.#service,
+        listener: listener.name,
+        code: "SLOT_STUCK",
+        message: `${slot.queue.length} connections wait on slot ${slot.index} of ${listener.name} and no acceptor takes them; the next deploy tries again`,
+      },
+      "error",
+    );
+  }
+}
+
+/** Nobody has the slot, and new connections go elsewhere. */
+function isIdle(listener: Listener, slot: Slot): boolean {
+  return (
+    slot.owner === null && !listener.shares.some((share) => share.slot === slot.index && share.share > 0)
+  );
+}

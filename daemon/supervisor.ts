@@ -1,0 +1,303 @@
+/**
+ * The daemon's whole: its listeners, its services, and what the API may ask of them (Operations). It has no policy of its own.
+ */
+import { openSync } from "node:fs";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { EventLog } from "../admin-api/events.ts";
+import type { Caller, MetricsPage, Operations } from "../admin-api/operations.ts";
+import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "../admin-api/schemas.ts";
+import type { Deployment, Wish } from "../deploy/deployment.ts";
+import type { Descriptor } from "../handoff/descriptor.ts";
+import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
+import type { Listener } from "../handoff/listener.ts";
+import { packageVersion } from "../handoff/version.ts";
+import type { Config } from "./config/config.ts";
+import { parseDuration } from "./config/values.ts";
+import { deployUnknown, serviceUnknown, stepsUnusable } from "./errors.ts";
+import { openListeners } from "./listeners.ts";
+import { Marks } from "./marks.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
+import { Service } from "./service.ts";
+import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
+import type { Surroundings } from "./surroundings.ts";
+import { deployBody, listenerBody, serviceBody } from "./view.ts";
+
+const PAGE = 20;
+
+export class Supervisor implements Operations {
+  readonly events = new EventLog();
+  readonly #log: Logger;
+  readonly #startedAt = new Date();
+  readonly #metrics: Metrics;
+  readonly #surroundings: Surroundings;
+  readonly #config: Config;
+  readonly #store: SnapshotStore;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #services = new Map<string, Service>();
+  #keeper: Keeper = NO_KEEPER;
+  #keeperPid: number | null = null;
+  #marks: Marks | null = null;
+  #isStopping = false;
+
+  private constructor(config: Config, log: Logger) {
+    this.#config = config;
+    this.#log = log;
+    this.#store = new SnapshotStore(config.paths.state);
+    this.#metrics = createMetrics(packageVersion(), () => this.status());
+    this.#surroundings = {
+      runtime: config.paths.runtime,
+      state: config.paths.state,
+      keeper: () => this.#keeper,
+      devNull: openSync("/dev/null", "r+"),
+      log,
+      tally: this.#metrics,
+      say: ({ message, type, ...rest }, level = "info") => {
+        log[level]({ ...rest, detail: message }, type);
+        this.events.append({ type, message, ...rest });
+      },
+      connectionsOf: (marks) => {
+        const counts = this.#marks?.count();
+        return counts === undefined ? null : marks.reduce((sum, mark) => sum + (counts.get(mark) ?? 0), 0);
+      },
+      keepers: () => new Set([process.pid, ...(this.#keeperPid === null ? [] : [this.#keeperPid])]),
+    };
+  }
+
+  /**
+   * Opens the listeners (or goes on with those that a dead daemon's keeper holds) and begins every service. Returns when
+   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open.
+   */
+  static async open(config: Config, log: Logger): Promise<Supervisor> {
+    const supervisor = new Supervisor(config, log);
+    const kept = await supervisor.#openKeeper();
+    try {
+      await supervisor.#begin(kept);
+    } catch (error) {
+      if (kept.size === 0) await supervisor.#closeListeners();
+      throw error;
+    } finally {
+      for (const descriptor of kept.values()) descriptor.close();
+    }
+    return supervisor;
+  }
+
+  async #begin(kept: Map<string, Descriptor>): Promise<void> {
+    const records = new Map(this.#config.services.map(({ name }) => [name, this.#store.read(name)]));
+    const isRecovery = kept.size > 0;
+    if (this.#config.marks !== null) {
+      const used = [...records.values()].flatMap(
+        (record) => record?.generations.flatMap(({ marks }) => marks) ?? [],
+      );
+      this.#marks = Marks.open(this.#config.marks.base, used);
+      if (this.#marks === null) {
+        this.#log.warn("connections are not counted per generation: setting SO_MARK needs CAP_NET_ADMIN");
+      }
+    }
+    await openListeners(this.#config, records, kept, this.#marks, this.#listeners, this.#surroundings);
+    for (const config of this.#config.services) {
+      const listeners = new Map(config.listeners.map((name) => [name, this.#listener(name)]));
+      this.#services.set(config.name, new Service(config, listeners, this.#store, this.#surroundings));
+      if (config.user === null) {
+        this.#log.warn(
+          { service: config.name },
+          "the service runs as the daemon's own user: its processes could join a listener's group by themselves; give it a user",
+        );
+      }
+    }
+    if (isRecovery) {
+      this.#metrics.recovered("snapshot");
+      this.#surroundings.say({
+        type: "daemon.recovered",
+        message: "the daemon goes on from the state of one that ended",
+      });
+    }
+    for (const [name, service] of this.#services)
+      await this.#beginService(service, records.get(name) ?? null, isRecovery, kept);
+    const unused = [...kept.keys()];
+    if (unused.length > 0) await this.#keeper.remove(unused);
+  }
+
+  async #beginService(
+    service: Service,
+    record: ServiceRecord | null,
+    isRecovery: boolean,
+    kept: Map<string, Descriptor>,
+  ): Promise<void> {
+    if (isRecovery && record !== null) await service.recover(record, kept);
+    else service.begin(record);
+  }
+
+  async #openKeeper(): Promise<Map<string, Descriptor>> {
+    if (this.#config.keeper === "off") return new Map();
+    const path = join(this.#config.paths.runtime, "keeper.sock");
+    const living = KeeperProcess.connect(path);
+    const keeper = living ?? KeeperProcess.start(path, [this.#surroundings.devNull, 1, 2]);
+    this.#useKeeper(keeper);
+    return keeper.list();
+  }
+
+  #useKeeper(keeper: KeeperProcess): void {
+    this.#keeper = keeper;
+    this.#keeperPid = keeper.pid;
+    keeper.watch(() => {
+      if (!this.#isStopping) void this.#replaceKeeper();
+    });
+  }
+
+  /** The keeper has died: another one gets everything again, at once. */
+  async #replaceKeeper(): Promise<void> {
+    this.#surroundings.say(
+      {
+        type: "keeper.lost",
+        message: "the keeper has ended; another one is started and given every slot again",
+      },
+      "error",
+    );
+    try {
+      const path = join(this.#config.paths.runtime, "keeper.sock");
+      this.#useKeeper(KeeperProcess.start(path, [this.#surroundings.devNull, 1, 2]));
+      for (const listener of this.#listeners.values()) await listener.keep();
+      for (const service of this.#services.values()) await service.keep();
+    } catch (error) {
+      this.#log.error({ err: error }, "slots are not held outside the daemon");
+    }
+  }
+
+  /** Drains and ends every service, closes every listener, lets the keeper go. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await Promise.all([...this.#services.values()].map((service) => service.stop()));
+    await this.#closeListeners();
+  }
+
+  /** Ends every process at once: the second SIGTERM. */
+  kill(): void {
+    for (const service of this.#services.values()) {
+      for (const generation of service.generations) {
+        for (const instance of generation.instances) instance.process?.killGroup("SIGKILL");
+      }
+    }
+  }
+
+  async #closeListeners(): Promise<void> {
+    this.#isStopping = true;
+    for (const listener of this.#listeners.values()) {
+      const lost = await listener.close();
+      if (lost > 0) {
+        this.#log.warn(
+          { listener: listener.name, connections: lost },
+          "connections were waiting when the listener was closed: they are reset",
+        );
+      }
+    }
+    this.#listeners.clear();
+    await this.#keeper.release();
+  }
+
+  // --- Operations ---
+
+  health(): Health {
+    const reasons = [...this.#services.values()]
+      .filter(({ state }) => state !== "running")
+      .map(({ name, state }) => `service ${name} is ${state}`);
+    if (this.#isStopping) reasons.unshift("the daemon is stopping");
+    return { ready: reasons.length === 0, reasons };
+  }
+
+  status(): Status {
+    const connections = this.#marks?.count() ?? null;
+    return {
+      version: packageVersion(),
+      pid: process.pid,
+      startedAt: this.#startedAt.toISOString(),
+      upgrades: 0,
+      listeners: [...this.#listeners.values()].map((listener) => listenerBody(listener)),
+      services: [...this.#services.values()].map((service) => serviceBody(service, connections)),
+    };
+  }
+
+  async metrics(): Promise<MetricsPage> {
+    return { contentType: this.#metrics.contentType, body: await this.#metrics.page() };
+  }
+
+  deploy(name: string, request: DeployRequest, caller: Caller): Deploy {
+    if (request.steps !== undefined) throw stepsUnusable();
+    return deployBody(
+      this.#service(name).deploy(
+        {
+          version: request.version,
+          strategy: request.strategy,
+          bakeMs: request.bake === undefined ? undefined : parseDuration(request.bake),
+        },
+        caller.name,
+      ),
+    );
+  }
+
+  rollback(name: string, caller: Caller): Deploy {
+    return deployBody(this.#service(name).rollback(caller.name));
+  }
+
+  restart(name: string, caller: Caller): Deploy {
+    return deployBody(this.#service(name).restart(caller.name));
+  }
+
+  listDeploys({ service, limit = PAGE, before }: DeployQuery): DeployList {
+    const services = service === undefined ? [...this.#services.values()] : [this.#service(service)];
+    const all = services
+      .flatMap(({ deploys }) => deploys)
+      .sort((a, b) => b.startedAt - a.startedAt || b.to - a.to);
+    const start = before === undefined ? 0 : all.findIndex(({ id }) => id === before) + 1;
+    if (before !== undefined && start === 0) throw deployUnknown(before);
+    const page = all.slice(start, start + limit);
+    return {
+      deploys: page.map((deployment) => deployBody(deployment)),
+      next: start + limit < all.length ? (page.at(-1)?.id ?? null) : null,
+    };
+  }
+
+  getDeploy(id: string): Deploy {
+    return deployBody(this.#find(id).deployment);
+  }
+
+  promote(id: string): Deploy {
+    return this.#ask(id, "promote");
+  }
+
+  abort(id: string): Deploy {
+    return this.#ask(id, "abort");
+  }
+
+  pause(id: string): Deploy {
+    return this.#ask(id, "pause");
+  }
+
+  continueDeploy(id: string): Deploy {
+    return this.#ask(id, "continue");
+  }
+
+  #ask(id: string, wish: Wish | "pause" | "continue"): Deploy {
+    return deployBody(this.#find(id).service.ask(id, wish));
+  }
+
+  #find(id: string): { readonly service: Service; readonly deployment: Deployment } {
+    for (const service of this.#services.values()) {
+      const deployment = service.deploys.find((each) => each.id === id);
+      if (deployment !== undefined) return { service, deployment };
+    }
+    throw deployUnknown(id);
+  }
+
+  #service(name: string): Service {
+    const service = this.#services.get(name);
+    if (service === undefined) throw serviceUnknown(name, [...this.#services.keys()]);
+    return service;
+  }
+
+  #listener(name: string): Listener {
+    const listener = this.#listeners.get(name);
+    if (listener === undefined) throw new Error(`no listener ${name}`); // The configuration's check has seen to it.
+    return listener;
+  }
+}

@@ -1,0 +1,22 @@
+/** What every part of the daemon needs of the whole, handed down from the composition root. */
+import type { Logger } from "pino";
+import type { EventDraft } from "../admin-api/events.ts";
+import type { Keeper } from "../handoff/keeper.ts";
+import type { Tally } from "./metrics.ts";
+
+export interface Surroundings {
+  /** Absolute. */
+  readonly runtime: string;
+  readonly state: string;
+  readonly keeper: () => Keeper;
+  /** /dev/null, open for reading and writing. */
+  readonly devNull: number;
+  readonly log: Logger;
+  readonly tally: Tally;
+  /** Says what happened: one line in the log, one event for readers of the API. */
+  readonly say: (event: EventDraft, level?: "info" | "warn" | "error") => void;
+  /** Open connections that bear one of these marks; null when connections are not marked. */
+  readonly connectionsOf: (marks: readonly number[]) => number | null;
+  /** Pids of processes that hold slots because they are told to: the daemon's own and the keeper's. */
+  readonly keepers: () => ReadonlySet<number>;
+}
