@@ -1,0 +1,54 @@
+/**
+ * The port between speaking and acting: all that the API may ask of the daemon. The daemon's supervisor
+ * implements it; so does the fake of the tests.
+ *
+ * Whatever is refused or fails as expected is thrown as a CodedError, whose code problem.ts turns into a status.
+ */
+import type { EventLog } from "./events.ts";
+import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "./schemas.ts";
+
+export type Awaitable<T> = T | Promise<T>;
+
+/** Who asks, as the kernel recorded it when the connection was made. */
+export interface Caller {
+  readonly transport: "unix";
+  /** May have ended, or handed its connection on: for the log, never for a decision. */
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** For people and for `requestedBy`: "root (uid 0)", or "uid 1000" where the uid has no name. */
+  readonly name: string;
+}
+
+export interface MetricsPage {
+  readonly contentType: string;
+  readonly body: string;
+}
+
+export interface Operations {
+  /** Not ready while a service has no generation that serves; the reasons are sentences. */
+  health(): Health;
+  status(): Status;
+  metrics(): Awaitable<MetricsPage>;
+
+  /** Accepts a deploy and returns its record at once; what becomes of it is seen by `getDeploy` and the events. */
+  deploy(service: string, request: DeployRequest, caller: Caller): Awaitable<Deploy>;
+  /** While the previous generation bakes, that deploy gives its traffic back; afterwards a deploy of its release. */
+  rollback(service: string, caller: Caller): Awaitable<Deploy>;
+  /** A deploy of the release that is current. */
+  restart(service: string, caller: Caller): Awaitable<Deploy>;
+
+  /** The newest first. Throws SERVICE_UNKNOWN for a service that is neither configured nor remembered. */
+  listDeploys(query: DeployQuery): Awaitable<DeployList>;
+  getDeploy(id: string): Awaitable<Deploy>;
+  promote(id: string, caller: Caller): Awaitable<Deploy>;
+  abort(id: string, caller: Caller): Awaitable<Deploy>;
+  pause(id: string, caller: Caller): Awaitable<Deploy>;
+  continueDeploy(id: string, caller: Caller): Awaitable<Deploy>;
+
+  /**
+   * Every change of a deploy's record is followed by an event that bears its id in `deploy`: readers of
+   * `/v1/deploys/{id}/events` look at the record again when one arrives, and at no other time.
+   */
+  readonly events: EventLog;
+}

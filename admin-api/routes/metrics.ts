@@ -1,0 +1,10 @@
+import type { FastifyInstance } from "fastify";
+
+import type { RouteContext } from "./context.ts";
+
+export function metricsRoutes(app: FastifyInstance, { operations }: RouteContext): void {
+  app.get("/metrics", async (_request, reply) => {
+    const { contentType, body } = await operations.metrics();
+    return reply.type(contentType).send(body);
+  });
+}

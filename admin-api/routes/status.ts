@@ -1,0 +1,8 @@
+import type { FastifyInstance } from "fastify";
+
+import { Status } from "../schemas.ts";
+import type { RouteContext } from "./context.ts";
+
+export function statusRoutes(app: FastifyInstance, { operations }: RouteContext): void {
+  app.get("/v1/status", { schema: { response: { 200: Status } } }, () => operations.status());
+}

@@ -1,0 +1,243 @@
+/**
+ * The bodies of the HTTP API, each once: as a JSON Schema (checked at the edge, shipped in the OpenAPI document)
+ * and as the TypeScript type of the same name. Fields are only ever added.
+ */
+import { type Static, type TSchema, Type } from "@sinclair/typebox";
+
+const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const words = <T extends string>(...values: T[]) => Type.Union(values.map((value) => Type.Literal(value)));
+const time = (description: string) => Type.String({ format: "date-time", description });
+const count = (description: string) => Type.Integer({ minimum: 0, description });
+const share = (description: string) => Type.Number({ minimum: 0, maximum: 1, description });
+
+/** What a version may look like: it becomes part of a path, so no slash and no leading dot. */
+export const VERSION_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$";
+
+export const StrategyName = words("blue-green", "canary", "rolling", "recreate");
+export type StrategyName = Static<typeof StrategyName>;
+
+export const Phase = words(
+  "starting",
+  "verifying",
+  "shifting",
+  "baking",
+  "draining",
+  "succeeded",
+  "rolling-back",
+  "rolled-back",
+  "failed",
+  "aborted",
+);
+export type Phase = Static<typeof Phase>;
+
+export const GenerationState = words("starting", "standby", "serving", "draining", "stopped", "failed");
+export type GenerationState = Static<typeof GenerationState>;
+
+export const ServiceState = words("starting", "running", "held", "degraded", "stopped");
+export type ServiceState = Static<typeof ServiceState>;
+
+export const Reason = Type.Object({
+  code: Type.String({ description: "Stable; see docs/errors.md" }),
+  message: Type.String({ description: "A sentence for people: what happened and the way out" }),
+});
+export type Reason = Static<typeof Reason>;
+
+export const Holder = Type.Object({ pid: Type.Integer(), command: Type.String() });
+export type Holder = Static<typeof Holder>;
+
+export const Slot = Type.Object({
+  index: count("Its place in the listener's pool"),
+  generation: nullable(
+    Type.String({ description: "service/number, as api/3; null while nobody has the slot" }),
+  ),
+  weight: share("Its share of new connections"),
+  queue: Type.Object({
+    length: count("Connections that wait to be accepted"),
+    limit: count("The backlog as the kernel has it"),
+  }),
+  held: Type.Optional(
+    Type.Array(Holder, { description: "Processes that hold the socket although no generation has the slot" }),
+  ),
+});
+export type Slot = Static<typeof Slot>;
+
+export const Listener = Type.Object({
+  name: Type.String(),
+  protocol: words("tcp", "udp", "unix", "unixgram"),
+  address: Type.String({ description: "host:port, [host]:port, a path or @name" }),
+  mode: words("steered", "renamed", "shared"),
+  slots: Type.Array(Slot),
+});
+export type Listener = Static<typeof Listener>;
+
+export const Instance = Type.Object({
+  id: count("Its number within the generation, from 1"),
+  pid: nullable(Type.Integer({ description: "null while no process runs" })),
+  state: GenerationState,
+  restarts: count("How often it came back after an unexpected exit"),
+});
+export type Instance = Static<typeof Instance>;
+
+export const Generation = Type.Object({
+  number: count("Its number within the service, from 1"),
+  version: nullable(Type.String()),
+  state: GenerationState,
+  weight: share("Its share of new connections"),
+  connections: nullable(count("Open connections; null when they are not counted (marks: off)")),
+  startedAt: time("When its first process was started"),
+  instances: Type.Array(Instance),
+});
+export type Generation = Static<typeof Generation>;
+
+export const PhaseRecord = Type.Object({
+  phase: Phase,
+  startedAt: time("When the phase began"),
+  finishedAt: nullable(time("When it ended; null while it lasts")),
+});
+export type PhaseRecord = Static<typeof PhaseRecord>;
+
+export const Deploy = Type.Object({
+  id: Type.String(),
+  service: Type.String(),
+  strategy: StrategyName,
+  from: nullable(count("The generation that was current when the deploy began")),
+  to: count("The generation that it starts"),
+  version: nullable(Type.String()),
+  phase: Phase,
+  weight: share("The candidate's share of new connections"),
+  paused: Type.Boolean(),
+  requestedBy: Type.String(),
+  startedAt: time("When the deploy was accepted"),
+  finishedAt: nullable(time("When it ended; null while it runs")),
+  reason: nullable(Reason),
+  phases: Type.Array(PhaseRecord),
+});
+export type Deploy = Static<typeof Deploy>;
+
+export const Service = Type.Object({
+  name: Type.String(),
+  state: ServiceState,
+  current: nullable(Type.Integer()),
+  candidate: nullable(Type.Integer()),
+  previous: nullable(Type.Integer()),
+  generations: Type.Array(Generation),
+  deploy: nullable(Deploy),
+});
+export type Service = Static<typeof Service>;
+
+export const Status = Type.Object({
+  version: Type.String({ description: "Of handoffd itself" }),
+  pid: Type.Integer(),
+  startedAt: time("When the daemon was started; an upgrade does not change it"),
+  upgrades: count("How often the daemon was replaced while it ran"),
+  listeners: Type.Array(Listener),
+  services: Type.Array(Service),
+});
+export type Status = Static<typeof Status>;
+
+export const Alive = Type.Object({ alive: Type.Literal(true) });
+export type Alive = Static<typeof Alive>;
+
+export const Health = Type.Object({ ready: Type.Boolean(), reasons: Type.Array(Type.String()) });
+export type Health = Static<typeof Health>;
+
+const duration = Type.String({
+  pattern: "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$",
+  description: 'a duration as "30s" or "1m30s"',
+});
+
+export const CanaryStep = Type.Object(
+  {
+    weight: Type.Union(
+      [Type.Number({ minimum: 0, maximum: 1 }), Type.String({ pattern: "^(100|[0-9]{1,2}(\\.[0-9]+)?)%$" })],
+      { description: 'a share from 0 to 1, or a percentage as "5%"' },
+    ),
+    for: Type.Optional(duration),
+    pause: Type.Optional(Type.Boolean({ description: "Stay at this step until `continue`" })),
+  },
+  { additionalProperties: false },
+);
+export type CanaryStep = Static<typeof CanaryStep>;
+
+/** A caller chooses a version and how to get there, never a command: commands come from the configuration. */
+export const DeployRequest = Type.Object(
+  {
+    version: Type.Optional(
+      Type.String({
+        pattern: VERSION_PATTERN,
+        description: 'at most 128 letters, digits, ".", "_" and "-", the first one a letter or a digit',
+      }),
+    ),
+    strategy: Type.Optional(StrategyName),
+    steps: Type.Optional(Type.Array(CanaryStep, { minItems: 1, maxItems: 64 })),
+    bake: Type.Optional(duration),
+  },
+  { additionalProperties: false },
+);
+export type DeployRequest = Static<typeof DeployRequest>;
+
+export const DeployQuery = Type.Object(
+  {
+    service: Type.Optional(Type.String({ minLength: 1 })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 20 })),
+    before: Type.Optional(Type.String({ minLength: 1, description: "The `next` of the page before" })),
+  },
+  { additionalProperties: false },
+);
+export type DeployQuery = Static<typeof DeployQuery>;
+
+export const DeployList = Type.Object({
+  deploys: Type.Array(Deploy, { description: "The newest first" }),
+  next: nullable(Type.String({ description: "`before` of the next page; null on the last one" })),
+});
+export type DeployList = Static<typeof DeployList>;
+
+export const ServiceList = Type.Object({ services: Type.Array(Service) });
+export type ServiceList = Static<typeof ServiceList>;
+
+export const ListenerList = Type.Object({ listeners: Type.Array(Listener) });
+export type ListenerList = Static<typeof ListenerList>;
+
+export const GenerationParams = Type.Object({ service: Type.String(), number: Type.Integer({ minimum: 1 }) });
+export type GenerationParams = Static<typeof GenerationParams>;
+
+/** The body of a request that says everything by its path. */
+export const NoBody = Type.Object({}, { additionalProperties: false });
+
+export const EventsQuery = Type.Object(
+  {
+    since: Type.Optional(
+      Type.Integer({ minimum: 0, description: "Begin after the event with this id; 0: all that is kept" }),
+    ),
+    follow: Type.Boolean({ default: true, description: "false: end after what is kept" }),
+  },
+  { additionalProperties: false },
+);
+export type EventsQuery = Static<typeof EventsQuery>;
+
+/** RFC 9457. Match on `code`: `detail` is for people and may be reworded. */
+export const Problem = Type.Object({
+  type: Type.String({ format: "uri" }),
+  title: Type.String(),
+  status: Type.Integer({ minimum: 400, maximum: 599 }),
+  detail: Type.String(),
+  code: Type.String(),
+  instance: Type.Optional(Type.String({ description: "The request's id, as it stands in the daemon's log" })),
+});
+export type Problem = Static<typeof Problem>;
+
+/** Something that happened. Ids only grow, over restarts of the daemon too. */
+export const Event = Type.Object({
+  id: Type.Integer(),
+  at: time("When it happened"),
+  type: Type.String({ pattern: "^[a-z]+(\\.[a-z-]+)+$", description: "As deploy.phase or instance.exited" }),
+  message: Type.String({ description: "A sentence for people" }),
+  service: Type.Optional(Type.String()),
+  deploy: Type.Optional(Type.String()),
+  generation: Type.Optional(Type.Integer()),
+  instance: Type.Optional(Type.Integer()),
+  listener: Type.Optional(Type.String()),
+  phase: Type.Optional(Phase),
+  code: Type.Optional(Type.String({ description: "Why, when something failed; see docs/errors.md" })),
+});
+export type Event = Static<typeof Event>;

@@ -1,0 +1,44 @@
+import { type Command, Option } from "commander";
+
+import type { StrategyName } from "../../admin-api/schemas.ts";
+import { settle } from "../follow.ts";
+import { renderDeployTitle } from "../render.ts";
+import type { Run } from "../session.ts";
+
+interface Options {
+  readonly strategy?: StrategyName;
+  readonly bake?: string;
+  readonly detach?: boolean;
+}
+
+export function deployCommand(program: Command, run: Run): void {
+  program
+    .command("deploy")
+    .description("start a new generation, prove it, move traffic over, and wait for the end")
+    .argument("<service>")
+    .argument("[version]", "the release; without it the one that runs now")
+    .addOption(
+      new Option("--strategy <name>", "instead of the configured one").choices([
+        "blue-green",
+        "canary",
+        "rolling",
+        "recreate",
+      ]),
+    )
+    .option("--bake <duration>", "how long the previous generation stays warm, as 30s")
+    .option("--wait", "wait for the end (this is the default)")
+    .addOption(new Option("--detach", "return as soon as the deploy is accepted").conflicts("wait"))
+    .action(
+      run(async (session, service: string, version: string | undefined, options: Options) => {
+        const { strategy, bake, detach = false } = options;
+        const deploy = await session.client.deploy(service, {
+          ...(version !== undefined && { version }),
+          ...(strategy !== undefined && { strategy }),
+          ...(bake !== undefined && { bake }),
+        });
+        if (!detach) return settle(session, deploy, ["succeeded"]);
+        session.show(deploy, renderDeployTitle);
+        return 0;
+      }),
+    );
+}

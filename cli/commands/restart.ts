@@ -1,0 +1,22 @@
+import { type Command, Option } from "commander";
+
+import { settle } from "../follow.ts";
+import { renderDeployTitle } from "../render.ts";
+import type { Run } from "../session.ts";
+
+export function restartCommand(program: Command, run: Run): void {
+  program
+    .command("restart")
+    .description("replace the current generation by a new one of the same release")
+    .argument("<service>")
+    .option("--wait", "wait for the end (this is the default)")
+    .addOption(new Option("--detach", "return as soon as it is accepted").conflicts("wait"))
+    .action(
+      run(async (session, service: string, { detach = false }: { readonly detach?: boolean }) => {
+        const deploy = await session.client.restart(service);
+        if (!detach) return settle(session, deploy, ["succeeded"]);
+        session.show(deploy, renderDeployTitle);
+        return 0;
+      }),
+    );
+}

@@ -1,0 +1,112 @@
+/** `handoffctl`: asks the daemon. One verb a file in commands/; what they share is here. */
+
+import { Command, CommanderError } from "commander";
+
+import { ApiError, Client, type Endpoint } from "../admin-api/client.ts";
+import { messageOf } from "../handoff/coded-error.ts";
+import { abortCommand } from "./commands/abort.ts";
+import { continueCommand } from "./commands/continue.ts";
+import { deployCommand } from "./commands/deploy.ts";
+import { eventsCommand } from "./commands/events.ts";
+import { historyCommand } from "./commands/history.ts";
+import { listenersCommand } from "./commands/listeners.ts";
+import { pauseCommand } from "./commands/pause.ts";
+import { promoteCommand } from "./commands/promote.ts";
+import { restartCommand } from "./commands/restart.ts";
+import { rollbackCommand } from "./commands/rollback.ts";
+import { statusCommand } from "./commands/status.ts";
+import { exitCodeOf } from "./exit-code.ts";
+import type { ExitCode, Run, Session } from "./session.ts";
+import { plain } from "./table.ts";
+import { packageVersion } from "./version.ts";
+
+const DEFAULT_SOCKET = "/run/handoffd/admin.sock";
+
+interface GlobalOptions {
+  readonly socket?: string;
+  readonly url?: string;
+  readonly json?: boolean;
+}
+
+/** Runs one command line, without the program's name. Resolves to the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  let code: ExitCode = 0;
+  const program = new Command("handoffctl")
+    .description("Asks handoffd: what runs, who gets the connections, and to change it.")
+    .version(packageVersion())
+    .option("--socket <path>", `the daemon's admin socket (default: HANDOFFD_SOCKET, then ${DEFAULT_SOCKET})`)
+    .option("--url <url>", "the daemon's API at a URL instead")
+    .option("--json", "answer with one JSON document")
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText("after", `\nExit codes: ${EXIT_CODES}`)
+    .exitOverride();
+  const run: Run =
+    (act) =>
+    async (...args) => {
+      code = await act(open(program.opts<GlobalOptions>()), ...args);
+    };
+  for (const command of COMMANDS) command(program, run);
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    report(error, program.opts<GlobalOptions>().json ?? false);
+    return exitCodeOf(error);
+  }
+}
+
+const COMMANDS = [
+  statusCommand,
+  deployCommand,
+  promoteCommand,
+  pauseCommand,
+  continueCommand,
+  abortCommand,
+  rollbackCommand,
+  restartCommand,
+  listenersCommand,
+  historyCommand,
+  eventsCommand,
+] as const;
+
+const EXIT_CODES = `0 done, 1 it failed, 2 usage, 3 daemon not reachable,
+4 conflict (a deploy is running), 5 not allowed`;
+
+function open({ socket, url, json = false }: GlobalOptions): Session {
+  const endpoint: Endpoint =
+    url !== undefined && socket === undefined
+      ? { url }
+      : { socketPath: socket ?? (process.env["HANDOFFD_SOCKET"] || DEFAULT_SOCKET) };
+  const write = (text: string) => {
+    if (text !== "") process.stdout.write(`${text}\n`);
+  };
+  return {
+    client: new Client(endpoint),
+    json,
+    now: Date.now,
+    say(line) {
+      if (!json) write(line);
+    },
+    warn(line) {
+      process.stderr.write(`${plain(line)}\n`);
+    },
+    show(data, render) {
+      write(json ? JSON.stringify(data, null, 2) : render(data));
+    },
+    tell(data, render) {
+      write(json ? JSON.stringify(data) : render(data));
+    },
+  };
+}
+
+/** One sentence for people, or with --json what a program can match on. */
+function report(error: unknown, json: boolean): void {
+  if (!json) {
+    process.stderr.write(`handoffctl: ${plain(messageOf(error))}\n`);
+    return;
+  }
+  const code = error instanceof Error && "code" in error ? error.code : "INTERNAL";
+  const body = error instanceof ApiError ? error.problem : { code, detail: messageOf(error) };
+  process.stderr.write(`${JSON.stringify(body, null, 2)}\n`);
+}

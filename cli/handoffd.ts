@@ -1,0 +1,84 @@
+/** `handoffd`: the daemon's arguments. What they start is daemon/main.ts, loaded only when it is needed. */
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+
+import { packageVersion } from "./version.ts";
+
+interface RunOptions {
+  readonly config?: string;
+  readonly listen: readonly string[];
+  readonly runtime?: string;
+  readonly state?: string;
+}
+
+/** Runs one command line, without the program's name. Resolves to the exit code; `run` when the daemon has ended. */
+export async function main(argv: readonly string[]): Promise<number> {
+  let code = 0;
+  const program = new Command("handoffd")
+    .description("Owns listening sockets and hands them to new generations of an application.")
+    .version(packageVersion())
+    .exitOverride();
+
+  program
+    .command("run")
+    .description("be the daemon, in the foreground")
+    .usage("[-c FILE] | run --listen NAME=ADDRESS ... -- COMMAND...")
+    .option("-c, --config <file>", "the configuration")
+    .option("--listen <name=address>", "without a file: a listener, as web=tcp:127.0.0.1:8080", listener, [])
+    .option("--runtime <directory>", "sockets and pid files, instead of paths.runtime")
+    .option("--state <directory>", "what survives a reboot, instead of paths.state")
+    .argument("[command...]", "without a file: what to run on the listeners, after --")
+    .action(async (command: string[], { config, listen, runtime, state }: RunOptions, self: Command) => {
+      const wrong = contradiction(config, listen, command);
+      if (wrong !== null) self.error(`error: ${wrong}`);
+      const daemon = await import("../daemon/main.ts");
+      code = await daemon.run({
+        ...(config !== undefined && { configFile: config }),
+        ...(config === undefined && listen.length > 0 && { listen: [...listen], command }),
+        ...(runtime !== undefined && { runtime }),
+        ...(state !== undefined && { state }),
+      });
+    });
+
+  program
+    .command("check")
+    .description("read the configuration and say what is wrong with it")
+    .option("-c, --config <file>", "the configuration")
+    .action(async ({ config }: { readonly config?: string }) => {
+      const daemon = await import("../daemon/main.ts");
+      code = daemon.check(config === undefined ? {} : { configFile: config });
+    });
+
+  program
+    .command("version")
+    .description("print the version")
+    .action(() => void process.stdout.write(`${packageVersion()}\n`));
+
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return code;
+  } catch (error) {
+    // Commander has said what is wrong; help and version were asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    throw error;
+  }
+}
+
+function listener(given: string, before: readonly string[]): readonly string[] {
+  if (!/^[^=]+=.+$/.test(given))
+    throw new InvalidArgumentError("Write NAME=ADDRESS, as web=tcp:127.0.0.1:8080.");
+  return [...before, given];
+}
+
+/** A configuration, or listeners with a command: never a mixture that would leave a part of it unused. */
+function contradiction(
+  config: string | undefined,
+  listen: readonly string[],
+  command: readonly string[],
+): string | null {
+  if (config !== undefined && (listen.length > 0 || command.length > 0)) {
+    return "--config and --listen (or a command) exclude each other: put listeners and commands into the file";
+  }
+  if (listen.length > 0 && command.length === 0) return "--listen needs a command to run: put it after --";
+  if (listen.length === 0 && command.length > 0) return "a command needs a listener: --listen NAME=ADDRESS";
+  return null;
+}
