@@ -1,0 +1,44 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import type { Accounts } from "../../daemon/config/accounts.ts";
+import type { Config } from "../../daemon/config/config.ts";
+import { loadConfig } from "../../daemon/config/load.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+/** No file that is shown to everybody may name a user of some machine. */
+const NOBODY: Accounts = { lookupUser: () => null, lookupGroup: () => null };
+
+function load(file: string): Config {
+  return loadConfig(file, { environment: {}, accounts: NOBODY });
+}
+
+function loadText(text: string): Config {
+  const folder = mkdtempSync(join(tmpdir(), "handoffd-configuration-"));
+  try {
+    writeFileSync(join(folder, "handoffd.yaml"), text);
+    return load(join(folder, "handoffd.yaml"));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+describe("the configurations that people copy", () => {
+  it("include a quickstart that the daemon takes without a remark", () => {
+    const config = load(join(root, "examples/quickstart/handoffd.yaml"));
+    expect(config.warnings).toEqual([]);
+    expect(config.services[0]?.deploy).toMatchObject({ strategy: "blue-green", bakeMs: 30_000 });
+    expect(config.services[0]?.version).toBe("1");
+  });
+
+  it("include those of the README, the shortest of them with six lines", () => {
+    const readme = readFileSync(join(root, "README.md"), "utf8");
+    const blocks = [...readme.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, text = ""]) => text);
+    expect(blocks.length).toBeGreaterThan(0);
+    for (const block of blocks) expect(loadText(block).services).toHaveLength(1);
+    expect(Math.min(...blocks.map((block) => block.trimEnd().split("\n").length))).toBe(6);
+  });
+});

@@ -1,0 +1,6 @@
+import { buildLoad } from "./load.ts";
+
+/** Runs once, before any test file. */
+export async function setup(): Promise<void> {
+  await buildLoad();
+}

@@ -1,0 +1,39 @@
+import { defineConfig } from "vitest/config";
+
+const setupFiles = ["test/support/setup.ts"];
+
+export default defineConfig({
+  test: {
+    globalSetup: ["test/support/global-setup.ts"],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "rooms",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/e2e/**"],
+          maxWorkers: 2,
+          setupFiles,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        // They measure what clients see of a whole daemon: one at a time, when the rest is done.
+        extends: true,
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          fileParallelism: false,
+          maxWorkers: 1,
+          setupFiles,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+    pool: "forks",
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    retry: 0,
+    passWithNoTests: false,
+  },
+});
