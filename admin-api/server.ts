@@ -103,11 +103,14 @@ export function createServer({ operations, log, peerOf, streams: limits }: Admin
     if (request.method !== "GET" && request.method !== "HEAD") {
       const { name, uid, pid } = callerOf(request);
       const { statusCode: status } = reply;
-      const asked = { request: request.id, method: request.method, route: request.url, body: request.body };
-      log.info(
-        { caller: { name, uid, pid }, ...asked, status, code: codes.get(request) },
-        "change requested",
-      );
+      const asked = {
+        request: request.id,
+        method: request.method,
+        route: request.url,
+        body: brief(request.body),
+      };
+      const result = { status, code: codes.get(request), location: reply.getHeader("location") };
+      log.info({ caller: { name, uid, pid }, ...asked, ...result }, "change requested");
     }
     done();
   });
@@ -145,6 +148,12 @@ const ROUTES = [
   restartRoutes,
   eventRoutes,
 ] as const;
+
+/** What was asked for, as long as it is no more than a request needs. */
+function brief(body: unknown): unknown {
+  const length = JSON.stringify(body ?? null).length;
+  return length <= 2048 ? body : `(${length} characters)`;
+}
 
 /** Asks for the peer as soon as a connection is there: later it may be closed, and nobody could be named. */
 function identify(

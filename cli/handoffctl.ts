@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 
 import { ApiError, Client, type Endpoint } from "../admin-api/client.ts";
 import { messageOf } from "../handoff/coded-error.ts";
+import { packageVersion } from "../handoff/version.ts";
 import { abortCommand } from "./commands/abort.ts";
 import { continueCommand } from "./commands/continue.ts";
 import { deployCommand } from "./commands/deploy.ts";
@@ -18,7 +19,6 @@ import { statusCommand } from "./commands/status.ts";
 import { exitCodeOf } from "./exit-code.ts";
 import type { ExitCode, Run, Session } from "./session.ts";
 import { plain } from "./table.ts";
-import { packageVersion } from "./version.ts";
 
 const DEFAULT_SOCKET = "/run/handoffd/admin.sock";
 

@@ -1,7 +1,7 @@
 /** `handoffd`: the daemon's arguments. What they start is daemon/main.ts, loaded only when it is needed. */
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 
-import { packageVersion } from "./version.ts";
+import { packageVersion } from "../handoff/version.ts";
 
 interface RunOptions {
   readonly config?: string;

@@ -150,7 +150,15 @@ test("each change that is asked for leaves one line with who, what and the resul
   await ask("POST", DEPLOYS, { version: "43" });
   const caller = { name: "root (uid 0)", uid: 0, pid: 4711 };
   expect(log).toMatchObject([
-    { msg: "change requested", caller, method: "POST", route: DEPLOYS, body: { version: "42" }, status: 202 },
+    {
+      msg: "change requested",
+      caller,
+      method: "POST",
+      route: DEPLOYS,
+      body: { version: "42" },
+      status: 202,
+      location: "/v1/deploys/d-1",
+    },
     { msg: "change requested", caller, body: { version: "43" }, status: 409, code: "DEPLOY_IN_PROGRESS" },
   ]);
 });

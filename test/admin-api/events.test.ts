@@ -138,6 +138,23 @@ test("a deploy's stream shows its record after each change and ends with it", as
   expect(phases).toEqual(["starting", "verifying", "end failed"]);
 });
 
+test("a change that comes while the record is being read is not missed", async () => {
+  const { client, operations } = await serve();
+  const { id } = await client.deploy("api");
+  const read = operations.getDeploy.bind(operations);
+  let reads = 0;
+  operations.getDeploy = (asked) => {
+    const deploy = read(asked);
+    reads += 1;
+    // The second reading is the stream's first: the deploy ends before it has been told.
+    if (reads === 2) operations.enter(id, "succeeded");
+    return deploy;
+  };
+  const kinds: string[] = [];
+  for await (const message of client.deployEvents(id)) kinds.push(message.kind);
+  expect(kinds).toEqual(["event", "deploy", "end"]);
+});
+
 test("a deploy's stream has no events of another deploy", async () => {
   const { client, operations } = await serve();
   const one = await client.deploy("api");

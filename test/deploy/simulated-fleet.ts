@@ -4,7 +4,7 @@
  * that was asked for do not. Whatever must never happen is collected in `violations`.
  */
 import { type Deployment, hasHadUsers, isTerminal, type Wish } from "../../deploy/deployment.ts";
-import { type CandidateView, type Fleet, isEnding, type Observation } from "../../deploy/fleet.ts";
+import { type CandidateView, type Fleet, isEnding, isOver, type Observation } from "../../deploy/fleet.ts";
 import { Runner } from "../../deploy/runner.ts";
 import { CodedError } from "../../handoff/coded-error.ts";
 import { Generation, VirtualTime, type WorldScript } from "./simulated-world.ts";
@@ -67,6 +67,7 @@ export class SimulatedFleet implements Fleet {
     this.#operation(() => {
       this.#mustNot(isTerminal(this.disk), "changes a deploy that has ended");
       this.disk = deployment;
+      if (isTerminal(deployment)) this.#checkEnd(deployment);
     });
   }
 
@@ -98,8 +99,8 @@ export class SimulatedFleet implements Fleet {
       this.#mustNot(share > 0 && !this.#hasPassed, "gives weight to a candidate that has not been proved");
       if (candidate === null) return;
       const takes = share > candidate.weight ? candidate : previous;
-      const isOver = takes === null || isEnding(takes.view);
-      this.#mustNot(share !== candidate.weight && isOver, "gives weight to a generation that is over");
+      const isGone = takes === null || isEnding(takes.view);
+      this.#mustNot(share !== candidate.weight && isGone, "gives weight to a generation that is over");
       if (candidate.weight === 0 && share > 0) {
         this.#mustNot(++this.#promotions > 1, "promotes twice");
         const isNeeded = previous !== null && isEnding(previous.view);
@@ -132,6 +133,21 @@ export class SimulatedFleet implements Fleet {
       this.#mustNot(at <= this.#time.now, "asks to be woken in the past");
       this.#inMemory(at - this.#time.now, () => alarm === this.#alarm);
     });
+  }
+
+  #checkEnd({ phase, phases }: Deployment): void {
+    const { candidate, previous } = this;
+    if (phase === "succeeded") {
+      this.#mustNot(candidate?.weight !== 1, "has succeeded without the weight");
+      this.#mustNot(previous !== null && !isOver(previous.state), "has succeeded before the drain");
+    } else {
+      this.#mustNot(candidate !== null && !isEnding(candidate.view), "has ended and forgotten its candidate");
+      const wentBack = phases.some((each) => each.phase === "rolling-back");
+      this.#mustNot(
+        wentBack && candidate !== null && !isOver(candidate.state),
+        "is back before its candidate has ended",
+      );
+    }
   }
 
   #mustNot(isWrong: boolean, sentence: string): void {

@@ -3,7 +3,7 @@ import { fstatSync, openSync, readFileSync, writeSync } from "node:fs";
 import { expect, it } from "vitest";
 import { native, SCM_MAX_FD } from "../../handoff/native.ts";
 import { eventually } from "../support/processes.ts";
-import { closeAll, expectTableUnchanged, failureOf, runScript, table } from "./native-support.ts";
+import { closeAll, endOf, expectTableUnchanged, failureOf, runScript, table, variables } from "./native-support.ts";
 
 expectTableUnchanged();
 
@@ -101,7 +101,6 @@ it("descriptors of a message of 0 bytes, sent by someone else, are not lost", as
     "s = socket.socket(fileno=0)\n" +
     "s.sendmsg([b''], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [1, 2]))])\n";
   const nothing = openSync("/dev/null", "r+");
-  const { endOf, variables } = await import("./native-support.ts");
   const child = native.spawn("/usr/bin/env", ["env", "python3", "-c", script], variables(), [one, nothing, 2]);
   expect(await endOf(child)).toEqual({ code: 0, signal: null });
   const message = native.receiveMessage(other, Buffer.alloc(1), 10);
