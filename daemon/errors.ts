@@ -1,15 +1,6 @@
 /** What can fail while the daemon acts. The codes are stable; docs/errors.md lists them. */
 import { CodedError } from "../handoff/coded-error.ts";
 
-export function serviceUnknown(name: string, known: readonly string[]): CodedError {
-  const list = known.length === 0 ? "none is configured" : `there are: ${known.join(", ")}`;
-  return new CodedError("SERVICE_UNKNOWN", `no service is called "${name}"; ${list}`);
-}
-
-export function deployUnknown(id: string): CodedError {
-  return new CodedError("DEPLOY_UNKNOWN", `no deploy has the id "${id}"; \`handoffctl history\` lists them`);
-}
-
 export function versionMissing(service: string): CodedError {
   return new CodedError(
     "VERSION_MISSING",

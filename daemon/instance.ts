@@ -78,6 +78,9 @@ export class Instance {
   #process: Process | null = null;
   #channel: Channel | null = null;
   #notify: NotifySocket | null = null;
+  /** The process that has ended but whose group may still have members. */
+  #ended: Process | null = null;
+  #livedMs = 0;
 
   constructor(
     plan: InstancePlan,
@@ -119,6 +122,11 @@ export class Instance {
       pid: this.pid,
       startTime: this.#process?.startTime ?? null,
     };
+  }
+
+  /** For how long it was ready before it ended, in milliseconds; 0 when it never was. */
+  get livedMs(): number {
+    return this.#livedMs;
   }
 
   fire(event: InstanceEvent): boolean {
@@ -175,12 +183,13 @@ export class Instance {
 
   #watch(process: Process): void {
     this.#process = process;
-    process.onExit((status) => this.#ended(process, status));
+    process.onExit((status) => this.#hasEnded(process, status));
   }
 
-  #ended(process: Process, status: ExitStatus): void {
+  #hasEnded(process: Process, status: ExitStatus): void {
     const launcher = this.#channel === null ? null : launchFailure(this.#channel);
     const expected = this.state === "draining";
+    this.#livedMs = this.isReady ? Date.now() - this.#machine.since : 0;
     this.fire("exit");
     this.#process = null;
     this.#letGo();
@@ -189,17 +198,14 @@ export class Instance {
       launcher instanceof CodedError
         ? launcher
         : instanceExited(who, describeExit(status), expected ? "as it was told to" : "unexpectedly");
-    this.#lastProcess = process;
+    this.#ended = process;
     this.#hooks.onExit(failure, expected);
   }
 
-  /** The process that has ended but whose group may still have members; whoever cleans the group up releases it. */
-  #lastProcess: Process | null = null;
-
   /** Takes over the process that has ended, to end what is left of its group and to release it. */
   takeEnded(): Process | null {
-    const ended = this.#lastProcess;
-    this.#lastProcess = null;
+    const ended = this.#ended;
+    this.#ended = null;
     return ended;
   }
 

@@ -69,7 +69,7 @@ function open(options: ListenerOptions, { address }: ListenerConfig): Promise<Li
 function resume(
   options: ListenerOptions,
   { address }: ListenerConfig,
-  slots: readonly [Descriptor, ...Descriptor[]] | readonly Descriptor[],
+  slots: readonly Descriptor[],
   shares: readonly Share[],
 ): Listener {
   switch (address.kind) {

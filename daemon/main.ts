@@ -87,10 +87,8 @@ function withDirectories({ runtime, state }: RunOptions): NodeJS.ProcessEnv {
 }
 
 function complain(error: unknown): number {
-  const problems = error instanceof CodedError ? error.details["problems"] : undefined;
   process.stderr.write(`handoffd: ${messageOf(error)}\n`);
   if (!(error instanceof CodedError)) return EXIT_FAILED;
-  void problems;
   return /^(CONFIG|LISTENER|ADDRESS)_/u.test(error.code) ? EXIT_CONFIGURATION : EXIT_FAILED;
 }
 

@@ -27,18 +27,20 @@ export async function retire(generation: Generation, surroundings: Surroundings)
   }
   const isTold = generation.signalledAt !== null && generation.signalledAt < began;
   const deadline = (generation.signalledAt ?? began) + drain.timeoutMs;
-  let cut: number | null = null;
+  const cut: { connections: number | null; isKilling: boolean } = { connections: null, isKilling: false };
   await Promise.all(
     generation.instances.map(async (instance) => {
       const process = instance.process ?? instance.takeEnded();
       if (process === null) return;
       const { killed } = await endGroup(process, isTold ? null : drain.signal, deadline, () => {
-        cut ??= surroundings.connectionsOf(generation.marks);
+        // Counted once, before the first is killed: the others' are still open then.
+        if (!cut.isKilling) cut.connections = surroundings.connectionsOf(generation.marks);
+        cut.isKilling = true;
       });
-      if (killed > 0) sayKilled(generation, killed, cut, surroundings);
+      if (killed > 0) sayKilled(generation, killed, cut.connections, surroundings);
     }),
   );
-  if (cut !== null) surroundings.tally.connectionsCut(generation.config.name, cut);
+  if (cut.connections !== null) surroundings.tally.connectionsCut(generation.config.name, cut.connections);
   if (generation.wasReady) surroundings.tally.drained(generation.config.name, (Date.now() - began) / 1000);
 }
 
@@ -71,7 +73,7 @@ async function settle(generation: Generation, deadline: number, surroundings: Su
     const queued = left.reduce((sum, { queued }) => sum + queued, 0);
     const halfOpen = left.reduce((sum, { halfOpen }) => sum + halfOpen, 0);
     if (queued + halfOpen === 0) return;
-    if (generation.pids().length === 0) return; // Nobody is left to accept: an acceptor will.
+    if (generation.pids.length === 0) return; // Nobody is left to accept: an acceptor will.
     if (Date.now() >= deadline) {
       surroundings.say(
         {

@@ -2,39 +2,27 @@
  * A service: its generations, who of them has which role, and its deploys. It is the world to a deploy's runner (Fleet): it
  * shows what is, writes records down, and does what it is told.
  */
-import { existsSync } from "node:fs";
 import { beginDeployment } from "../deploy/begin.ts";
-import { type Deployment, isActive, isTerminal, phaseStartedAt, type Wish } from "../deploy/deployment.ts";
+import type { Deployment, Wish } from "../deploy/deployment.ts";
 import type { Fleet, Observation } from "../deploy/fleet.ts";
 import { decideRollback } from "../deploy/rollback.ts";
-import { Runner } from "../deploy/runner.ts";
 import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
-import type { Listener } from "../handoff/listener.ts";
-import { isFree } from "../handoff/listener.ts";
-import { directoryOf } from "./account.ts";
+import { isFree, type Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
-import {
-  deployUnknown,
-  directoryMissing,
-  modeTooWeak,
-  nothingRuns,
-  stopping,
-  versionInvalid,
-  versionMissing,
-} from "./errors.ts";
-import { Generation, type GenerationHooks, type GenerationRecord } from "./generation.ts";
-import { familyHolds } from "./proc.ts";
+import { Deploys } from "./deploys.ts";
+import { nothingRuns, stopping } from "./errors.ts";
+import { Generation, type GenerationHooks } from "./generation.ts";
+import { newGeneration } from "./generation-record.ts";
+import { proveSlots } from "./recovery.ts";
+import { assertStartable, assertSteerable } from "./release.ts";
 import { IdleSlots } from "./slots.ts";
 import type { ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { ACCEPT_MS } from "./verification.ts";
 
-/** Ended deploys that are remembered, for `history` and `rollback`. */
-const REMEMBERED = 100;
 /** The daemon's own ready timeout speaks first, since it can say what the application did instead. */
 const READY_GRACE_MS = 500;
-const VERSION = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/u;
 
 export interface DeployWish {
   /** undefined: the version that is current, or remembered, or configured. */
@@ -52,10 +40,9 @@ export class Service implements Fleet {
   readonly #store: SnapshotStore;
   readonly #idle: IdleSlots;
   readonly #generations = new Map<number, Generation>();
-  readonly #runners = new Map<string, Runner>();
-  readonly #wakes = new Map<string, NodeJS.Timeout>();
-  /** The newest first. */
-  #deploys: Deployment[] = [];
+  readonly #deploys: Deploys;
+  /** Who waits for the end of a generation. */
+  readonly #endings = new Map<number, () => void>();
   #current: number | null = null;
   #candidate: number | null = null;
   #previous: number | null = null;
@@ -77,6 +64,7 @@ export class Service implements Fleet {
     this.#store = store;
     this.#surroundings = surroundings;
     this.#version = config.version;
+    this.#deploys = new Deploys(this, (deployment) => this.#deployEnded(deployment), surroundings);
     this.#idle = new IdleSlots(
       config.name,
       [...listeners.values()],
@@ -101,14 +89,14 @@ export class Service implements Fleet {
     return [...this.#generations.values()];
   }
 
+  /** The newest first. */
   get deploys(): readonly Deployment[] {
-    return this.#deploys;
+    return this.#deploys.all;
   }
 
   /** The deploy that stands in the way of another one; null when there is none. */
   get activeDeploy(): Deployment | null {
-    const latest = this.#deploys[0];
-    return latest !== undefined && isActive(latest) ? latest : null;
+    return this.#deploys.active;
   }
 
   get state(): "starting" | "running" | "degraded" | "stopped" {
@@ -138,22 +126,19 @@ export class Service implements Fleet {
     for (const each of record.generations) {
       this.#generations.set(
         each.number,
-        Generation.recover(each, this.#listeners, this.#hooks, this.#surroundings),
+        new Generation(each, this.#listeners, this.#hooks, this.#surroundings),
       );
     }
-    for (const each of record.generations) this.#generations.get(each.number)?.resume(each, kept);
-    await this.#proveSlots();
+    for (const generation of this.#generations.values()) generation.resume(kept);
+    await proveSlots(this.name, this.#listeners.values(), this.generations, this.#surroundings);
     this.#idle.findHolders();
-    for (const deployment of [...this.#deploys].reverse()) {
-      if (isTerminal(deployment)) continue;
-      this.#runners.set(deployment.id, this.#run(deployment));
-    }
-    // Those whose deploy had ended, but not they: a failed candidate that was still being ended.
-    const wanted = new Set([this.#current, this.#candidate, this.#previous]);
+    this.#deploys.goOn();
+    // Those that no role and no deploy needs: a failed candidate that was still being ended.
+    const needed = new Set([this.#current, this.#candidate, this.#previous]);
     for (const generation of this.#generations.values()) {
-      if (!wanted.has(generation.number) && !this.#isWatched(generation.number)) generation.retire();
+      if (!needed.has(generation.number) && !this.#deploys.watches(generation.number)) generation.retire();
     }
-    this.#advance();
+    this.#forgetEnded();
     this.#idle.review();
     if (this.#generation(this.#current) === null && this.activeDeploy === null) this.#firstStart();
   }
@@ -162,35 +147,7 @@ export class Service implements Fleet {
     if (record === null) return;
     this.#lastNumber = record.lastNumber;
     this.#version = record.version ?? this.config.version;
-    this.#deploys = [...record.deploys];
-  }
-
-  /**
-   * A pinned connection must arrive in exactly its slot before a weight is changed. Where it does not, the kernel's
-   * program stays as it is: it was right when it was attached.
-   */
-  async #proveSlots(): Promise<void> {
-    for (const listener of this.#listeners.values()) {
-      try {
-        listener.assertAlone();
-        for (const slot of listener.slots) {
-          const owner = [...this.#generations.values()].find(({ name }) => name === slot.owner);
-          await listener.prove(slot, (inode) => owner !== undefined && familyHolds(owner.pids(), inode));
-        }
-        listener.steer(listener.shares);
-      } catch (error) {
-        this.#surroundings.say(
-          {
-            type: "listener.not-proved",
-            service: this.name,
-            listener: listener.name,
-            message: messageOf(error),
-            ...(error instanceof CodedError ? { code: error.code } : {}),
-          },
-          "error",
-        );
-      }
-    }
+    this.#deploys.restore(record.deploys);
   }
 
   #firstStart(): void {
@@ -229,12 +186,9 @@ export class Service implements Fleet {
     const current = this.#generation(this.#current);
     const version =
       wish.version === undefined ? (current === null ? this.#version : current.version) : wish.version;
-    this.#assertStartable(version);
+    assertStartable(this.config, version);
     const strategy = wish.strategy ?? this.config.deploy.strategy;
-    if (current !== null) {
-      const shared = [...this.#listeners.values()].find(({ mode }) => mode === "shared");
-      if (shared !== undefined) throw modeTooWeak(this.name, strategy, shared.name);
-    }
+    if (current !== null) assertSteerable(this.name, strategy, this.#listeners.values());
     const to = this.#lastNumber + 1;
     const { ready, verify, deploy } = this.config;
     const deployment = beginDeployment(
@@ -255,21 +209,17 @@ export class Service implements Fleet {
           watchExits: deploy.watch.exits,
         },
       },
-      this.#deploys[0] ?? null,
+      this.#deploys.all[0] ?? null,
       Date.now(),
     );
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#lastNumber = to;
     this.#candidate = to;
-    this.record(deployment);
-    const runner = this.#run(deployment);
-    this.#runners.set(deployment.id, runner);
-    runner.advance();
-    return this.deployment(deployment.id);
+    return this.#deploys.begin(deployment);
   }
 
   rollback(requestedBy: string): Deployment {
-    const decision = decideRollback(this.name, this.#deploys);
+    const decision = decideRollback(this.name, this.#deploys.all);
     switch (decision.do) {
       case "wish":
         return this.ask(decision.deploy, "rollback");
@@ -287,28 +237,7 @@ export class Service implements Fleet {
 
   /** When it returns, what could follow at once has been done. */
   ask(id: string, wish: Wish | "pause" | "continue"): Deployment {
-    const runner = this.#runners.get(id);
-    if (runner === undefined) {
-      // Ended: the rules of deploy/ say what may still be asked, which is nothing.
-      new Runner(this, this.deployment(id)).request("promote");
-    } else if (wish === "pause") runner.pause();
-    else if (wish === "continue") runner.continue();
-    else runner.request(wish);
-    return this.deployment(id);
-  }
-
-  deployment(id: string): Deployment {
-    const found = this.#deploys.find((deployment) => deployment.id === id);
-    if (found === undefined) throw deployUnknown(id);
-    return found;
-  }
-
-  #assertStartable(version: string | null): void {
-    if (version !== null && !VERSION.test(version)) throw versionInvalid(version);
-    if (version === null && this.config.directory?.includes("{version}") === true)
-      throw versionMissing(this.name);
-    const directory = directoryOf(this.config, version);
-    if (directory !== null && !existsSync(directory)) throw directoryMissing(directory, this.name);
+    return this.#deploys.ask(id, wish);
   }
 
   // --- going down ---
@@ -319,7 +248,7 @@ export class Service implements Fleet {
     if (this.#retry !== null) clearTimeout(this.#retry);
     const active = this.activeDeploy;
     try {
-      if (active !== null) this.#runners.get(active.id)?.request("abort");
+      if (active !== null) this.#deploys.ask(active.id, "abort");
     } catch {
       // It cannot be aborted in this phase: then its candidate serves, and is drained with the others.
     }
@@ -331,13 +260,11 @@ export class Service implements Fleet {
     const ended = [...this.#generations.values()].map((generation) => this.#over(generation));
     for (const generation of this.#generations.values()) generation.retire();
     await Promise.all(ended);
-    for (const timer of this.#wakes.values()) clearTimeout(timer);
+    this.#deploys.stop();
     this.#current = this.#candidate = this.#previous = null;
     this.#generations.clear();
     this.#persist();
   }
-
-  readonly #endings = new Map<number, () => void>();
 
   #over(generation: Generation): Promise<void> {
     if (generation.isOver) return Promise.resolve();
@@ -362,31 +289,13 @@ export class Service implements Fleet {
   }
 
   record(deployment: Deployment): void {
-    const before = this.#deploys;
-    const known = before.find(({ id }) => id === deployment.id);
-    this.#deploys =
-      known === undefined
-        ? [deployment, ...before].slice(0, REMEMBERED)
-        : before.map((each) => (each.id === deployment.id ? deployment : each));
-    try {
-      this.#write();
-    } catch (error) {
-      this.#deploys = before;
-      throw error;
-    }
-    this.#sayChange(known, deployment);
+    this.#deploys.record(deployment, () => this.#write());
   }
 
   start(deployment: Deployment): void {
     this.#idle.reviewHeld();
-    const generation = Generation.create(
-      this.config,
-      deployment.to,
-      deployment.version,
-      this.#listeners,
-      this.#hooks,
-      this.#surroundings,
-    );
+    const record = newGeneration(this.config, deployment.to, deployment.version, Date.now());
+    const generation = new Generation(record, this.#listeners, this.#hooks, this.#surroundings);
     this.#generations.set(deployment.to, generation);
     this.#candidate = deployment.to;
     generation.start();
@@ -426,12 +335,7 @@ export class Service implements Fleet {
   }
 
   wake(deployment: Deployment, at: number | null): void {
-    const pending = this.#wakes.get(deployment.id);
-    if (pending !== undefined) clearTimeout(pending);
-    this.#wakes.delete(deployment.id);
-    if (at === null) return;
-    const timer = setTimeout(() => this.#advance(), Math.max(0, at - Date.now()));
-    this.#wakes.set(deployment.id, timer);
+    this.#deploys.wake(deployment, at);
   }
 
   // --- inside ---
@@ -443,7 +347,8 @@ export class Service implements Fleet {
   readonly #hooks: GenerationHooks = {
     onChange: () => {
       this.#persist();
-      this.#advance();
+      this.#deploys.advance();
+      this.#forgetEnded();
     },
     onEnded: () => {
       this.#idle.findHolders();
@@ -451,29 +356,12 @@ export class Service implements Fleet {
     },
   };
 
-  #run(deployment: Deployment): Runner {
-    return new Runner(this, deployment, (ended) => {
-      this.#surroundings.tally.deployEnded(this.name, ended.strategy, ended.phase);
-      this.wake(ended, null);
-      this.#runners.delete(ended.id);
-      if (ended.phase === "succeeded") this.#version = ended.version;
-      if (this.#candidate === ended.to) this.#candidate = null;
-      this.#persist();
-      if (this.#current === null && !this.#isStopping && ended.phase !== "aborted") this.#startAgainLater();
-    });
-  }
-
-  #advance(): void {
-    for (const runner of [...this.#runners.values()]) {
-      try {
-        runner.advance();
-      } catch (error) {
-        // The deploy is where it was: it goes on with the next change, or in a second.
-        this.#surroundings.log.error({ err: error, deploy: runner.deployment.id }, "a deploy cannot go on");
-        this.wake(runner.deployment, Date.now() + 1_000);
-      }
-    }
-    this.#forgetEnded();
+  #deployEnded(deployment: Deployment): void {
+    if (deployment.phase === "succeeded") this.#version = deployment.version;
+    if (this.#candidate === deployment.to) this.#candidate = null;
+    this.#persist();
+    if (this.#current === null && !this.#isStopping && deployment.phase !== "aborted")
+      this.#startAgainLater();
   }
 
   /** Generations that have ended are kept as long as a deploy looks at them. */
@@ -482,14 +370,8 @@ export class Service implements Fleet {
       if (!generation.isOver) continue;
       this.#endings.get(generation.number)?.();
       this.#endings.delete(generation.number);
-      if (!this.#isWatched(generation.number)) this.#generations.delete(generation.number);
+      if (!this.#deploys.watches(generation.number)) this.#generations.delete(generation.number);
     }
-  }
-
-  #isWatched(number: number): boolean {
-    return [...this.#runners.values()].some(
-      ({ deployment }) => deployment.to === number || deployment.from === number,
-    );
   }
 
   #persist(): void {
@@ -501,7 +383,6 @@ export class Service implements Fleet {
   }
 
   #write(): void {
-    const generations: GenerationRecord[] = [...this.#generations.values()].map(({ record }) => record);
     this.#store.write({
       service: this.name,
       lastNumber: this.#lastNumber,
@@ -509,39 +390,8 @@ export class Service implements Fleet {
       current: this.#current,
       candidate: this.#candidate,
       previous: this.#previous,
-      deploys: this.#deploys,
-      generations,
-    });
-  }
-
-  #sayChange(before: Deployment | undefined, after: Deployment): void {
-    if (before === undefined || before.phase !== after.phase) {
-      const last = after.phases.at(-2);
-      if (before !== undefined && last !== undefined) {
-        const seconds = (phaseStartedAt(after) - last.startedAt) / 1000;
-        this.#surroundings.tally.phaseEnded(this.name, last.phase, seconds);
-      }
-      const bad = after.phase === "failed" || after.phase === "rolling-back" || after.phase === "aborted";
-      this.#surroundings.say(
-        {
-          type: "deploy.phase",
-          service: this.name,
-          deploy: after.id,
-          generation: after.to,
-          phase: after.phase,
-          message: `deploy ${after.id}: ${after.phase}${after.reason === null ? "" : `: ${after.reason.message}`}`,
-          ...(after.reason === null ? {} : { code: after.reason.code }),
-        },
-        bad ? "warn" : "info",
-      );
-      return;
-    }
-    this.#surroundings.say({
-      type: "deploy.changed",
-      service: this.name,
-      deploy: after.id,
-      generation: after.to,
-      message: `deploy ${after.id}: weight ${after.weight}${after.wish === null ? "" : `, asked to ${after.wish}`}${after.paused ? ", paused" : ""}`,
+      deploys: this.#deploys.all,
+      generations: [...this.#generations.values()].map(({ record }) => record),
     });
   }
 }

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import type { Deployment } from "../deploy/deployment.ts";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
 import { cannotPrepare, snapshotUnreadable } from "./errors.ts";
-import type { GenerationRecord } from "./generation.ts";
+import type { GenerationRecord } from "./generation-record.ts";
 import { bootId } from "./proc.ts";
 
 const FORMAT = 1;

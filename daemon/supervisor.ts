@@ -4,6 +4,7 @@
 import { openSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { deployUnknown, serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
 import type { Caller, MetricsPage, Operations } from "../admin-api/operations.ts";
 import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "../admin-api/schemas.ts";
@@ -14,7 +15,7 @@ import type { Listener } from "../handoff/listener.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config } from "./config/config.ts";
 import { parseDuration } from "./config/values.ts";
-import { deployUnknown, serviceUnknown, stepsUnusable } from "./errors.ts";
+import { stepsUnusable } from "./errors.ts";
 import { openListeners } from "./listeners.ts";
 import { Marks } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";

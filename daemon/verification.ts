@@ -34,7 +34,6 @@ export interface VerificationPlan {
     command: readonly string[],
     extra: Readonly<Record<string, string>>,
   ) => LaunchSpecification;
-  readonly version: string | null;
 }
 
 /** Returns when everything has passed. Throws a CodedError that says which step failed and why. */
@@ -116,13 +115,12 @@ async function verifyCommand(
   const stop = (): void => void process.killGroup("SIGKILL");
   signal.addEventListener("abort", stop, { once: true });
   try {
-    let isLate = false;
-    await endGroup(process, null, Date.now() + step.timeoutMs, () => (isLate = true));
+    const { killed } = await endGroup(process, null, Date.now() + step.timeoutMs, () => undefined);
     signal.throwIfAborted();
     const status = await process.exit();
     const failure = launchFailure(channel);
     if (failure !== null) throw verificationFailed(what, failure.message);
-    if (isLate) throw verificationFailed(what, `was not done within ${step.timeoutMs} ms${tail(output)}`);
+    if (killed > 0) throw verificationFailed(what, `was not done within ${step.timeoutMs} ms${tail(output)}`);
     if (status.code !== 0) {
       const how = status.code === null ? `signal ${String(status.signal)}` : `status ${status.code}`;
       throw verificationFailed(what, `ended with ${how}${tail(output)}`);

@@ -107,7 +107,7 @@ int SocketType(const Info& info, size_t index) {
   if (type == "stream") return SOCK_STREAM;
   if (type == "seqpacket") return SOCK_SEQPACKET;
   if (type == "dgram") return SOCK_DGRAM;
-  throw Napi::TypeError::New(info.Env(), "type must be stream, seqpacket or dgram");
+  throw WrongArgument(info.Env(), "type", "stream, seqpacket or dgram");
 }
 
 Napi::Value JsSocket(const Info& info) {
@@ -146,7 +146,7 @@ Napi::Value JsAccept(const Info& info) {
 void JsShutdown(const Info& info) {
   const std::string how = String(info, 1, "how");
   if (how != "read" && how != "write" && how != "both") {
-    throw Napi::TypeError::New(info.Env(), "how must be read, write or both");
+    throw WrongArgument(info.Env(), "how", "read, write or both");
   }
   Check(info.Env(), Shutdown(Int32(info, 0, "fd"), how == "read"    ? SHUT_RD
                                                    : how == "write" ? SHUT_WR
@@ -322,7 +322,7 @@ Napi::Value JsGroupsOf(const Info& info) {
 Napi::Value JsDiagSockets(const Info& info) {
   const Napi::Env env = info.Env();
   const uint32_t port = Uint32(info, 2, "localPort");
-  if (port > UINT16_MAX) throw Napi::TypeError::New(env, "localPort must be a port");
+  if (port > UINT16_MAX) throw WrongArgument(env, "localPort", "a port");
   std::vector<InetSocket> sockets;
   Check(env,
         DiagSockets(InetFamily(info, 0), Uint32(info, 1, "states"), static_cast<uint16_t>(port), &sockets));

@@ -23,18 +23,12 @@ std::string Describe(int error) {
   return text;
 }
 
-Napi::TypeError Wrong(Napi::Env env, const char* name, const char* expected) {
-  Napi::TypeError error = Napi::TypeError::New(env, std::string(name) + " must be " + expected);
-  error.Set("code", Napi::String::New(env, "ERR_INVALID_ARG_TYPE"));
-  return error;
-}
-
 double Integer(Napi::Env env, const Napi::Value& value, const char* name, double least, double most) {
-  if (!value.IsNumber()) throw Wrong(env, name, "a number");
+  if (!value.IsNumber()) throw WrongArgument(env, name, "a number");
   const double number = value.As<Napi::Number>().DoubleValue();
   // The comparison is written so that NaN fails it.
   if (!(number >= least && number <= most) || std::trunc(number) != number) {
-    throw Wrong(env, name, "an integer in its range");
+    throw WrongArgument(env, name, "an integer in its range");
   }
   return number;
 }
@@ -44,18 +38,18 @@ int32_t ToInt32(Napi::Env env, const Napi::Value& value, const char* name) {
 }
 
 std::string ToString(Napi::Env env, const Napi::Value& value, const char* name) {
-  if (!value.IsString()) throw Wrong(env, name, "a string");
+  if (!value.IsString()) throw WrongArgument(env, name, "a string");
   return value.As<Napi::String>().Utf8Value();
 }
 
 std::string ToCString(Napi::Env env, const Napi::Value& value, const char* name) {
   std::string text = ToString(env, value, name);
-  if (text.find('\0') != std::string::npos) throw Wrong(env, name, "a string without NUL");
+  if (text.find('\0') != std::string::npos) throw WrongArgument(env, name, "a string without NUL");
   return text;
 }
 
 Napi::Array ToArray(Napi::Env env, const Napi::Value& value, const char* name) {
-  if (!value.IsArray()) throw Wrong(env, name, "an array");
+  if (!value.IsArray()) throw WrongArgument(env, name, "an array");
   return value.As<Napi::Array>();
 }
 
@@ -71,6 +65,12 @@ Napi::Error SystemCallError(Napi::Env env, const Status& status) {
   return error;
 }
 
+Napi::TypeError WrongArgument(Napi::Env env, const char* name, const char* expected) {
+  Napi::TypeError error = Napi::TypeError::New(env, std::string(name) + " must be " + expected);
+  error.Set("code", Napi::String::New(env, "ERR_INVALID_ARG_TYPE"));
+  return error;
+}
+
 int32_t Int32(const Napi::CallbackInfo& info, size_t index, const char* name) {
   return ToInt32(info.Env(), info[index], name);
 }
@@ -80,7 +80,7 @@ uint32_t Uint32(const Napi::CallbackInfo& info, size_t index, const char* name) 
 }
 
 bool Bool(const Napi::CallbackInfo& info, size_t index, const char* name) {
-  if (!info[index].IsBoolean()) throw Wrong(info.Env(), name, "a boolean");
+  if (!info[index].IsBoolean()) throw WrongArgument(info.Env(), name, "a boolean");
   return info[index].As<Napi::Boolean>().Value();
 }
 
@@ -95,7 +95,7 @@ std::string CString(const Napi::CallbackInfo& info, size_t index, const char* na
 Napi::Uint8Array Bytes(const Napi::CallbackInfo& info, size_t index, const char* name) {
   if (!info[index].IsTypedArray() ||
       info[index].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-    throw Wrong(info.Env(), name, "a Uint8Array");
+    throw WrongArgument(info.Env(), name, "a Uint8Array");
   }
   return info[index].As<Napi::Uint8Array>();
 }
@@ -116,7 +116,7 @@ std::vector<std::string> CStrings(const Napi::CallbackInfo& info, size_t index, 
 
 Address SocketAddress(const Napi::CallbackInfo& info, size_t index) {
   const Napi::Env env = info.Env();
-  if (!info[index].IsObject()) throw Wrong(env, "address", "an object");
+  if (!info[index].IsObject()) throw WrongArgument(env, "address", "an object");
   const Napi::Object object = info[index].As<Napi::Object>();
   const std::string family = ToString(env, object.Get("family"), "address.family");
   Address address;
@@ -125,7 +125,8 @@ Address SocketAddress(const Napi::CallbackInfo& info, size_t index) {
     address.text = ToString(env, object.Get("path"), "address.path");
     return address;
   }
-  if (family != "inet" && family != "inet6") throw Wrong(env, "address.family", "inet, inet6 or unix");
+  if (family != "inet" && family != "inet6")
+    throw WrongArgument(env, "address.family", "inet, inet6 or unix");
   address.family = family == "inet" ? AF_INET : AF_INET6;
   address.text = ToString(env, object.Get("host"), "address.host");
   address.port = static_cast<uint16_t>(Integer(env, object.Get("port"), "address.port", 0, UINT16_MAX));
@@ -136,7 +137,7 @@ int InetFamily(const Napi::CallbackInfo& info, size_t index) {
   const std::string family = String(info, index, "family");
   if (family == "inet") return AF_INET;
   if (family == "inet6") return AF_INET6;
-  throw Wrong(info.Env(), "family", "inet or inet6");
+  throw WrongArgument(info.Env(), "family", "inet or inet6");
 }
 
 const char* FamilyName(int family) {

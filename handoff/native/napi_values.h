@@ -24,6 +24,9 @@ inline void Check(Napi::Env env, const Status& status) {
   if (!status.ok()) throw SystemCallError(env, status);
 }
 
+// The TypeError for an argument of the wrong kind; `name` "must be" `expected`.
+Napi::TypeError WrongArgument(Napi::Env env, const char* name, const char* expected);
+
 // Argument `index` as what it has to be; a TypeError that names it otherwise.
 int32_t Int32(const Napi::CallbackInfo& info, size_t index, const char* name);
 uint32_t Uint32(const Napi::CallbackInfo& info, size_t index, const char* name);

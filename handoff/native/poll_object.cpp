@@ -68,7 +68,7 @@ void OnEnvironmentEnd(napi_async_cleanup_hook_handle /*hook*/, void* context) {
 PollObject::PollObject(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<PollObject>(info), context_(info.Env(), "handoffd.Poll") {
   const int fd = Int32(info, 0, "fd");
-  if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "onReadable must be a function");
+  if (!info[1].IsFunction()) throw WrongArgument(info.Env(), "onReadable", "a function");
   uv_loop_s* loop = nullptr;
   if (napi_get_uv_event_loop(info.Env(), &loop) != napi_ok) {
     throw Napi::Error::New(info.Env(), "this environment has no event loop");

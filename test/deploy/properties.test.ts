@@ -70,8 +70,9 @@ describe("a blue-green deploy, whatever happens and whenever the daemon dies", (
     always(({ disk, candidate }) => {
       const phases = disk.phases.map(({ phase }) => phase);
       const hadUsers = phases.includes("baking") || disk.weight > 0;
-      if (disk.reason?.code === "DEPLOY_NOTHING_LEFT") expect(candidate?.weight).toBe(1);
-      else if (disk.phase === "failed") expect(hadUsers).toBe(false);
+      if (disk.reason?.code === "DEPLOY_NOTHING_LEFT") {
+        if (phases.includes("baking")) expect(candidate?.weight).toBe(1);
+      } else if (disk.phase === "failed") expect(hadUsers).toBe(false);
       if (disk.phase === "rolled-back") expect(phases).toContain("rolling-back");
     });
   });

@@ -1,0 +1,62 @@
+/** What a generation is, as data: its states, and what the snapshot needs to find it again. */
+import type { Reason } from "../deploy/deployment.ts";
+import type { GenerationState } from "../deploy/fleet.ts";
+import type { TransitionTable } from "../handoff/machine.ts";
+import type { ServiceConfig } from "./config/config.ts";
+import { type InstanceRecord, vacantInstance } from "./instance.ts";
+
+export type GenerationEvent = "ready" | "admit" | "park" | "retire" | "end" | "fail";
+
+export const GENERATION: TransitionTable<GenerationState, GenerationEvent> = {
+  starting: { ready: "standby", retire: "draining" },
+  standby: { admit: "serving", retire: "draining" },
+  serving: { park: "standby", retire: "draining" },
+  draining: { end: "stopped", fail: "failed" },
+  stopped: {},
+  failed: {},
+};
+
+export interface GenerationRecord {
+  readonly number: number;
+  readonly version: string | null;
+  readonly state: GenerationState;
+  readonly since: number;
+  readonly startedAt: number;
+  readonly weight: number;
+  readonly exits: number;
+  readonly failure: Reason | null;
+  readonly wasReady: boolean;
+  /** When its instances were told to end; they are not told twice. */
+  readonly signalledAt: number | null;
+  /** The slot's index on each listener. */
+  readonly slots: Readonly<Record<string, number>>;
+  readonly marks: readonly number[];
+  readonly instances: readonly InstanceRecord[];
+  /** As it was when the generation was started: restarts run what was deployed, whatever the file says by now. */
+  readonly config: ServiceConfig;
+}
+
+/** One that has not begun. */
+export function newGeneration(
+  config: ServiceConfig,
+  number: number,
+  version: string | null,
+  now: number,
+): GenerationRecord {
+  return {
+    number,
+    version,
+    state: "starting",
+    since: now,
+    startedAt: now,
+    weight: 0,
+    exits: 0,
+    failure: null,
+    wasReady: false,
+    signalledAt: null,
+    slots: {},
+    marks: [],
+    instances: Array.from({ length: config.instances }, (_, index) => vacantInstance(index + 1, now)),
+    config,
+  };
+}
