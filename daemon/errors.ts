@@ -64,10 +64,16 @@ export function readyTimeout(who: string, ms: number, hint: string): CodedError 
   return new CodedError("READY_TIMEOUT", `${who} was not ready within ${ms} ms: ${hint}`);
 }
 
-export function notAccepting(who: string, listener: string, address: string, hint: string): CodedError {
+export function notAccepting(
+  who: string,
+  listener: string,
+  address: string,
+  seconds: number,
+  hint: string,
+): CodedError {
   return new CodedError(
     "GENERATION_NOT_ACCEPTING",
-    `${who} accepts nothing on listener ${listener} (${address}): ${hint}`,
+    `${who} accepted nothing on listener ${listener} (${address}) for ${seconds}s: ${hint}`,
   );
 }
 

@@ -33,6 +33,8 @@ export interface InstancesHooks {
 
 export class Instances {
   readonly all: readonly Instance[];
+  /** As they were when this object was made: for `resume`. */
+  readonly #known: readonly InstanceRecord[];
   readonly #plan: InstancePlan;
   readonly #config: ServiceConfig;
   readonly #where: { readonly service: string; readonly generation: number };
@@ -50,6 +52,7 @@ export class Instances {
     hooks: InstancesHooks,
     surroundings: Surroundings,
   ) {
+    this.#known = records;
     this.#plan = plan;
     this.#config = config;
     this.#where = { service: config.name, generation: number };
@@ -78,8 +81,8 @@ export class Instances {
 
   /** Goes on with the processes that run. Notify sockets that are used are taken out of `kept`. */
   resume(kept: Map<string, Descriptor>, isDraining: boolean): void {
-    for (const instance of this.all) {
-      const { record } = instance;
+    for (const [index, instance] of this.all.entries()) {
+      const record = this.#known[index] ?? instance.record;
       const name = notifyName(this.#plan.generation, instance.id);
       const notify = kept.get(name);
       kept.delete(name);

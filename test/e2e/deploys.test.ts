@@ -1,6 +1,5 @@
 /** The main job: deploy after deploy under load, and not one connection lost. */
 import { expect, test } from "vitest";
-
 import { startDaemon, type Daemon } from "../support/daemon.ts";
 import { lost, startLoad } from "../support/load.ts";
 import { commandOf } from "../support/paths.ts";
@@ -8,13 +7,14 @@ import { addressOf } from "../support/ports.ts";
 import { eventually } from "../support/processes.ts";
 
 const NOTHING = { refused: 0, reset: 0, cut: 0, late: 0 };
+const DEPLOYS = 100;
 
-function configuration(command: readonly string[], more: Readonly<Record<string, unknown>> = {}) {
+function configuration(application: string, more: Readonly<Record<string, unknown>> = {}) {
   return {
     listeners: { web: { address: "tcp:127.0.0.1:0" } },
     services: {
       api: {
-        command,
+        command: commandOf(application),
         version: "v0",
         listeners: ["web"],
         verify: [{ http: { path: "/healthz", expect: 200, count: 2 } }],
@@ -26,58 +26,83 @@ function configuration(command: readonly string[], more: Readonly<Record<string,
   };
 }
 
-/** Deploys `count` versions, each as soon as the one before leaves its bake, with both kinds of load on. */
-async function deployMany(daemon: Daemon, count: number, onDeployed: (n: number) => Promise<void> | void) {
-  for (let n = 1; n <= count; n++) {
+/** Deploys the versions from `first` to `last`, each as soon as the one before leaves its bake. */
+async function deployEach(daemon: Daemon, first: number, last: number): Promise<void> {
+  for (let n = first; n <= last; n++) {
     const deploy = await daemon.deploy(`v${n}`, { until: ["draining"] });
-    expect(deploy.reason, `deploy ${n}`).toBeNull();
-    expect(["draining", "succeeded"], `deploy ${n}`).toContain(deploy.phase);
-    await onDeployed(n);
+    expect({ n, phase: deploy.phase, reason: deploy.reason }).toEqual({
+      n,
+      phase: expect.stringMatching(/^(draining|succeeded)$/) as string,
+      reason: null,
+    });
   }
 }
 
-/** Waits until nothing drains any more: what the daemon holds can then be compared. */
-async function settled(daemon: Daemon): Promise<{ descriptors: number; rssKiB: number; slots: number }> {
+/** What the daemon holds once nothing drains any more. */
+async function holdings(daemon: Daemon): Promise<{ slots: number; rssKiB: number }> {
   await eventually(
     "every old generation to have ended",
     async () => (await daemon.service()).generations.length === 1,
     60_000,
   );
   const { listeners } = await daemon.status();
-  return {
-    descriptors: daemon.descriptors,
-    rssKiB: daemon.rssKiB,
-    slots: listeners.reduce((sum, { slots }) => sum + slots.length, 0),
-  };
+  return { rssKiB: daemon.rssKiB, slots: listeners.reduce((sum, { slots }) => sum + slots.length, 0) };
 }
 
-test("100 deploys under new connections and keep-alive lose nothing, and leave the daemon as it was", { timeout: 400_000 }, async () => {
-  await using daemon = await startDaemon({ config: configuration(commandOf("polite.mjs")) });
+const everyGeneration = Array.from({ length: DEPLOYS + 1 }, (_, index) => String(index + 1));
+
+test(
+  "100 deploys under new connections and keep-alive lose nothing, and leave the daemon as it was",
+  { timeout: 300_000 },
+  async () => {
+    await using daemon = await startDaemon({ config: configuration("polite.mjs") });
+    const { target } = addressOf(await daemon.status(), "web");
+    const common = { target, rate: 400, seconds: 280 };
+    await using fresh = startLoad({ ...common, mode: "new", connections: 8 });
+    await using kept = startLoad({ ...common, mode: "keepalive", connections: 16, thinkMs: [0, 20] });
+    await Promise.all([fresh.started, kept.started]);
+
+    await deployEach(daemon, 1, 10);
+    const early = await holdings(daemon);
+    const { descriptors } = daemon;
+    await deployEach(daemon, 11, DEPLOYS);
+    await fresh.sawGeneration(DEPLOYS + 1);
+    const late = await holdings(daemon);
+    // The API's own connection may still be closing when it is looked at.
+    await eventually("the descriptors to be as after run 10", () => daemon.descriptors === descriptors);
+
+    const reports = await Promise.all([fresh.stop(), kept.stop()]);
+    expect(reports.map((report) => ({ ...lost(report), badStatus: report.badStatus }))).toEqual([
+      { ...NOTHING, badStatus: 0 },
+      { ...NOTHING, badStatus: 0 },
+    ]);
+    expect(Object.keys(reports[0].generations)).toEqual(expect.arrayContaining(everyGeneration));
+    expect(late.slots).toBe(early.slots);
+    expect(late.rssKiB).toBeLessThan(early.rssKiB + 16 * 1024);
+  },
+);
+
+test.each([
+  ["an unmodified Node program", "unmodified.mjs"],
+  ["a program of Python's standard library", "stdlib.py"],
+])("100 deploys of %s under new connections lose nothing", { timeout: 300_000 }, async (_, application) => {
+  await using daemon = await startDaemon({ config: configuration(application) });
   const { target } = addressOf(await daemon.status(), "web");
-  const seconds = 380;
-  await using fresh = startLoad({ target, mode: "new", connections: 8, rate: 400, seconds });
-  await using kept = startLoad({ target, mode: "keepalive", connections: 16, thinkMs: [0, 20], rate: 400, seconds });
-  await Promise.all([fresh.started, kept.started]);
+  await using load = startLoad({ target, mode: "new", connections: 8, rate: 400, seconds: 280 });
+  await load.started;
 
-  await deployMany(daemon, 10, (n) => void n);
-  const early = await settled(daemon);
-  const slotsAtTen = (await daemon.status()).listeners.map(({ slots }) => slots.length);
-  await deployMany(daemon, 0, () => undefined);
-  for (let n = 11; n <= 100; n++) {
-    const deploy = await daemon.deploy(`v${n}`, { until: ["draining"] });
-    expect(deploy.reason, `deploy ${n}`).toBeNull();
-  }
-  await fresh.sawGeneration(101);
-  const late = await settled(daemon);
-  const reports = await Promise.all([fresh.stop(), kept.stop()]);
+  await deployEach(daemon, 1, DEPLOYS);
+  await load.sawGeneration(DEPLOYS + 1);
 
-  expect(reports.map((report) => lost(report))).toEqual([NOTHING, NOTHING]);
-  const [first] = reports;
-  for (let generation = 1; generation <= 101; generation++) expect(first.generations).toHaveProperty(String(generation));
-  expect({ descriptors: late.descriptors, slots: late.slots, pool: slotsAtTen }).toEqual({
-    descriptors: early.descriptors,
-    slots: early.slots,
-    pool: slotsAtTen,
+  const report = await load.stop();
+  expect({ ...lost(report), badStatus: report.badStatus }).toEqual({ ...NOTHING, badStatus: 0 });
+  expect(Object.keys(report.generations)).toEqual(expect.arrayContaining(everyGeneration));
+});
+
+test("npm's systemd-notify, which speaks from a short-lived child, makes an instance ready", async () => {
+  await using daemon = await startDaemon({
+    config: configuration("notify-by-child.mjs", { ready: { by: "notify", timeout: "20s" } }),
   });
-  expect(late.rssKiB).toBeLessThan(early.rssKiB * 1.25 + 8 * 1024);
+  const deploy = await daemon.deploy("v1");
+  expect({ phase: deploy.phase, reason: deploy.reason }).toEqual({ phase: "succeeded", reason: null });
 });
