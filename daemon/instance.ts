@@ -144,11 +144,13 @@ export class Instance {
       this.#notify = NotifySocket.open(this.#notifyPath, specification.identity, this.#hooks.onNotify);
       await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
       const offers = this.#plan.offers();
+      const began = performance.now();
       const standard = [this.#surroundings.devNull, output ?? 1, output ?? 2] as const;
       const launched = await launch(specification, offers, standard, HANDOFF_MS, (process) => {
         this.#process = process;
         this.#hooks.onSpawned();
       });
+      this.#surroundings.tally.handedOff((performance.now() - began) / 1000);
       this.#surroundings.tally.descriptorsPassed(offers.length);
       this.#channel = launched.channel;
       this.#watch(launched.process);

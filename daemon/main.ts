@@ -42,7 +42,8 @@ export async function run(options: RunOptions): Promise<number> {
   try {
     return await serve(config, log);
   } catch (error) {
-    if (error instanceof CodedError) log.fatal({ code: error.code, detail: error.message }, "the daemon cannot run");
+    if (error instanceof CodedError)
+      log.fatal({ code: error.code, detail: error.message }, "the daemon cannot run");
     else log.fatal({ err: error }, "the daemon cannot run");
     return complain(error);
   }

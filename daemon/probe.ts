@@ -1,7 +1,9 @@
 /** One HTTP request from a pin address through the real listener: what verification and readiness are made of. */
 import { request } from "node:http";
+import type { Socket } from "node:net";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
 import type { ProbeTarget } from "../handoff/listener.ts";
+import { connectPinned } from "../handoff/pin.ts";
 
 /** The status of the answer, read to its end. Throws an Error with a sentence when there is none in time. */
 export async function probeHttp(
@@ -10,56 +12,38 @@ export async function probeHttp(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<number> {
-  if (target.kind === "unix") return send({ socketPath: target.path }, path, timeoutMs, signal);
-  const { host, port, source, sourcePorts } = target;
-  if (sourcePorts.length === 0) return send({ host, port, localAddress: source }, path, timeoutMs, signal);
-  let failure: unknown = null;
-  for (const localPort of sourcePorts) {
-    try {
-      return await send({ host, port, localAddress: source, localPort }, path, timeoutMs, signal);
-    } catch (error) {
-      if (!hasCode(error, "EADDRINUSE", "EADDRNOTAVAIL")) throw error;
-      failure = error; // Another probe has this source port: the next one will do.
+  const deadline = AbortSignal.timeout(Math.max(1, timeoutMs));
+  try {
+    const socket = await connectPinned(target, Math.max(1, timeoutMs));
+    return await ask(socket, path, AbortSignal.any([signal, deadline]));
+  } catch (error) {
+    signal.throwIfAborted();
+    if (deadline.aborted || hasCode(error, "HANDOFF_TIMEOUT")) {
+      throw new Error(`no answer within ${timeoutMs} ms`, { cause: error });
     }
+    throw new Error(explain(error), { cause: error });
   }
-  throw failure;
 }
 
-type Way =
-  | { readonly socketPath: string }
-  | {
-      readonly host: string;
-      readonly port: number;
-      readonly localAddress: string;
-      readonly localPort?: number;
-    };
-
-function send(way: Way, path: string, timeoutMs: number, signal: AbortSignal): Promise<number> {
-  const deadline = AbortSignal.timeout(Math.max(1, timeoutMs));
-  return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => {
-      if (signal.aborted) reject(signal.reason as Error);
-      else if (deadline.aborted) reject(new Error(`no answer within ${timeoutMs} ms`));
-      else if (hasCode(error, "EADDRINUSE", "EADDRNOTAVAIL")) reject(error);
-      else reject(new Error(explain(error), { cause: error }));
-    };
+/** The socket is closed at the end, whatever the end is. */
+function ask(socket: Socket, path: string, signal: AbortSignal): Promise<number> {
+  return new Promise<number>((resolve, reject) => {
     const asked = request(
       {
-        ...way,
+        createConnection: () => socket,
         path,
-        agent: false,
-        headers: { "user-agent": "handoffd", connection: "close" },
-        signal: AbortSignal.any([signal, deadline]),
+        headers: { host: "localhost", "user-agent": "handoffd", connection: "close" },
+        signal,
       },
       (response) => {
-        response.on("error", fail);
+        response.on("error", reject);
         response.on("end", () => resolve(response.statusCode ?? 0));
         response.resume();
       },
     );
-    asked.on("error", fail);
+    asked.on("error", reject);
     asked.end();
-  });
+  }).finally(() => socket.destroy());
 }
 
 function explain(error: unknown): string {

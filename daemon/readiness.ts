@@ -23,7 +23,7 @@ export async function awaitReady(
 ): Promise<void> {
   switch (ready.by) {
     case "delay":
-      await pause(ready.afterMs);
+      await pause(ready.afterMs, signal);
       signal.throwIfAborted();
       return;
     case "listening": {
@@ -54,7 +54,7 @@ async function answers(
       // Not ready is what this waits through: refused, closed, late. The deadline tells in words what was missing.
     }
     signal.throwIfAborted();
-    await pause(HTTP_RETRY_MS);
+    await pause(HTTP_RETRY_MS, signal);
   }
 }
 

@@ -316,6 +316,8 @@ export class Service implements Fleet {
       if (share < 1 && rest !== undefined) shares.push({ slot: rest.index, share: 1 - share });
       listener.steer(shares);
     }
+    // An instance that came up after the proof may have said a backlog of its own.
+    for (const { listener, slot } of candidate.placements) slot.assertBacklog(listener.backlog);
     candidate.setWeight(share);
     previous?.setWeight(1 - share);
     const isAll = share === 1;

@@ -8,7 +8,7 @@ import { deployUnknown, serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
 import type { Caller, MetricsPage, Operations } from "../admin-api/operations.ts";
 import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "../admin-api/schemas.ts";
-import type { Deployment, Wish } from "../deploy/deployment.ts";
+import { type Deployment, isTerminal, type Wish } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
@@ -54,8 +54,10 @@ export class Supervisor implements Operations {
       log,
       tally: this.#metrics,
       say: ({ message, type, ...rest }, level = "info") => {
-        log[level]({ ...rest, detail: message }, type);
-        this.events.append({ type, message, ...rest });
+        const deploy = rest.deploy ?? this.#deployAbout(rest.service, rest.generation);
+        const about = deploy === undefined ? rest : { ...rest, deploy };
+        log[level]({ ...about, detail: message }, type);
+        this.events.append({ type, message, ...about });
       },
       connectionsOf: (marks) => {
         const counts = this.#marks?.count();
@@ -72,10 +74,12 @@ export class Supervisor implements Operations {
   static async open(config: Config, log: Logger): Promise<Supervisor> {
     const supervisor = new Supervisor(config, log);
     const kept = await supervisor.#openKeeper();
+    const isRecovery = kept.size > 0;
     try {
       await supervisor.#begin(kept);
     } catch (error) {
-      if (kept.size === 0) await supervisor.#closeListeners();
+      // What a dead daemon has left stays with its keeper, for a start that succeeds.
+      if (!isRecovery) await supervisor.#closeListeners();
       throw error;
     } finally {
       for (const descriptor of kept.values()) descriptor.close();
@@ -280,6 +284,17 @@ export class Supervisor implements Operations {
 
   #ask(id: string, wish: Wish | "pause" | "continue"): Deploy {
     return deployBody(this.#find(id).service.ask(id, wish));
+  }
+
+  /** The deploy under way that starts or ends this generation: whoever follows it sees what becomes of that. */
+  #deployAbout(service: string | undefined, generation: number | undefined): string | undefined {
+    if (service === undefined || generation === undefined) return undefined;
+    return this.#services
+      .get(service)
+      ?.deploys.find(
+        (deployment) =>
+          !isTerminal(deployment) && (deployment.to === generation || deployment.from === generation),
+      )?.id;
   }
 
   #find(id: string): { readonly service: Service; readonly deployment: Deployment } {

@@ -1,6 +1,7 @@
 /** Pinned connections: made from a slot's reserved source, and looked up on the server's side. */
-import { connect, type Socket } from "node:net";
+import { connect, isIPv6, Socket } from "node:net";
 import { hasCode } from "./coded-error.ts";
+import { Descriptor } from "./descriptor.ts";
 import { timedOut } from "./errors.ts";
 import type { ProbeTarget } from "./listener.ts";
 import { type DiagSocket, native, TCP } from "./native.ts";
@@ -9,7 +10,11 @@ const SEEN = (1 << TCP.ESTABLISHED) | (1 << TCP.SYN_RECV) | (1 << TCP.CLOSE_WAIT
 
 /** Connects to exactly one slot. The socket is the caller's. Throws the connection's error, or HANDOFF_TIMEOUT. */
 export async function connectPinned(target: ProbeTarget, deadlineMs: number): Promise<Socket> {
-  if (target.kind === "unix") return opened(connect({ path: target.path }), deadlineMs);
+  if (target.kind === "unix") {
+    return target.path.startsWith("\0")
+      ? connectAbstract(target.path)
+      : opened(connect({ path: target.path }), deadlineMs);
+  }
   const { host, port, source } = target;
   if (target.sourcePorts.length === 0)
     return opened(connect({ host, port, localAddress: source }), deadlineMs);
@@ -24,6 +29,18 @@ export async function connectPinned(target: ProbeTarget, deadlineMs: number): Pr
     }
   }
   throw failure;
+}
+
+/** Node 20 pads an abstract name with NUL bytes, and thereby names another socket; and connect(2) does not wait here. */
+function connectAbstract(path: string): Socket {
+  const descriptor = new Descriptor(native.socket("unix", "stream", true));
+  try {
+    native.connect(descriptor.fd, { family: "unix", path });
+  } catch (error) {
+    descriptor.close();
+    throw error;
+  }
+  return new Socket({ fd: descriptor.take() }).on("error", () => undefined);
 }
 
 function opened(socket: Socket, deadlineMs: number): Promise<Socket> {
@@ -47,11 +64,14 @@ function opened(socket: Socket, deadlineMs: number): Promise<Socket> {
 }
 
 /** The server's end of a pinned TCP connection as inet_diag sees it; null while (or once) it has none. */
-export function serverSide(family: "inet" | "inet6", serverPort: number, client: Socket): DiagSocket | null {
-  const { localPort, localAddress } = client;
-  return (
-    native
-      .diagSockets(family, SEEN, serverPort)
-      .find((entry) => entry.remotePort === localPort && entry.remoteHost === localAddress) ?? null
+export function serverSide(client: Socket): DiagSocket | null {
+  const { localAddress, localPort, remoteAddress, remotePort } = client;
+  if (localAddress === undefined || localPort === undefined) return null;
+  if (remoteAddress === undefined || remotePort === undefined) return null;
+  const family = isIPv6(remoteAddress) ? "inet6" : "inet";
+  const found = native.diagConnection(
+    { family, host: remoteAddress, port: remotePort },
+    { family, host: localAddress, port: localPort },
   );
+  return found !== null && (SEEN & (1 << found.state)) !== 0 ? found : null;
 }
