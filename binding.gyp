@@ -19,6 +19,12 @@
         "handoff/native/diag.cpp",
         "handoff/native/errno_name.cpp",
         "handoff/native/message.cpp",
+        "handoff/native/napi_descriptors.cpp",
+        "handoff/native/napi_diagnosis.cpp",
+        "handoff/native/napi_messages.cpp",
+        "handoff/native/napi_processes.cpp",
+        "handoff/native/napi_sockets.cpp",
+        "handoff/native/napi_users.cpp",
         "handoff/native/napi_values.cpp",
         "handoff/native/poll.cpp",
         "handoff/native/poll_object.cpp",
@@ -32,7 +38,15 @@
     {
       "target_name": "handoff-exec",
       "type": "executable",
-      "sources": ["handoff/native/handoff-exec.c"],
+      "sources": [
+        "handoff/native/handoff-exec.c",
+        "handoff/native/launch_descriptors.c",
+        "handoff/native/launch_environment.c",
+        "handoff/native/launch_failure.c",
+        "handoff/native/launch_grant.c",
+        "handoff/native/launch_program.c",
+        "handoff/native/launch_specification.c"
+      ],
       "cflags": ["-O2"],
       "ldflags": ["-static"],
       "ldflags!": ["-rdynamic"]
@@ -40,7 +54,11 @@
     {
       "target_name": "handoff-keeper",
       "type": "executable",
-      "sources": ["handoff/native/handoff-keeper.c"],
+      "sources": [
+        "handoff/native/handoff-keeper.c",
+        "handoff/native/keeper_client.c",
+        "handoff/native/keeper_items.c"
+      ],
       "cflags": ["-O2"],
       "ldflags": ["-static"],
       "ldflags!": ["-rdynamic"]

@@ -12,8 +12,12 @@ import { pause } from "./ending.ts";
 import { notAccepting } from "./errors.ts";
 import { familyHolds, familyOf, socketsOf, commandOf } from "./proc.ts";
 
-/** A queue says nothing when it becomes empty: it is looked at, at first this often, then less. */
-const FIRST_LOOK_MS = 1;
+/**
+ * A queue says nothing when it becomes empty: it is looked at (a system call), each time after a fiftieth of what has been
+ * waited already, so that looking adds no more than that to any application's start.
+ */
+const LOOK_SHARE = 1 / 50;
+const SHORTEST_LOOK_MS = 1;
 const LONGEST_LOOK_MS = 25;
 
 export interface Candidate {
@@ -35,22 +39,26 @@ export async function proveAccepting(
   signal: AbortSignal,
 ): Promise<void> {
   using _pins = listener.honourPins();
+  const began = performance.now();
+  const fail = (why: string) =>
+    notAccepting(candidate.name, listener.name, listener.address, secondsSince(began), why);
   let socket: Socket | null = null;
   try {
-    for (let look = FIRST_LOOK_MS; ; look = Math.min(look * 1.5, LONGEST_LOOK_MS)) {
+    for (let taken = 0; ;) {
       signal.throwIfAborted();
       if (performance.now() > deadline) {
-        throw notAccepting(
-          candidate.name,
-          listener.name,
-          listener.address,
-          whyNot(listener, slot, candidate),
-        );
+        listener.assertAlone(); // One that binds our own address by itself is told so.
+        throw fail(whyNot(listener, slot, candidate));
       }
       // One connection waits for its acceptor; a new one only when the application has ended it.
-      if (socket === null || socket.destroyed) socket = await knock(listener, slot, candidate, deadline);
-      if (slot.queue.length === 0 && accepted(listener, socket, candidate)) return;
-      await pause(look);
+      if (socket === null || socket.destroyed) socket = await knock(listener, slot, deadline, fail);
+      // With TCP_DEFER_ACCEPT the kernel queues nobody who is silent. An empty line is what HTTP servers skip (RFC 9112, 2.2).
+      if (slot.defersAccept && socket.bytesWritten === 0) socket.write("\r\n");
+      const isTaken = slot.queue.length === 0;
+      if (isTaken && accepted(listener, socket, candidate)) return;
+      // Who took it is searched through /proc: that costs more, and is not asked as often.
+      if (isTaken) taken++;
+      await pause(isTaken ? searchAfter(taken) : lookAfter(performance.now() - began), signal);
     }
   } finally {
     socket?.destroy();
@@ -60,29 +68,34 @@ export async function proveAccepting(
 async function knock(
   listener: Listener,
   slot: Slot,
-  candidate: Candidate,
   deadline: number,
+  fail: (why: string) => Error,
 ): Promise<Socket> {
   try {
     return await connectPinned(listener.probe(slot), Math.max(1, deadline - performance.now()));
   } catch (error) {
-    throw notAccepting(candidate.name, listener.name, listener.address, messageOf(error));
+    throw fail(messageOf(error));
   }
+}
+
+function lookAfter(waitedMs: number): number {
+  return Math.min(LONGEST_LOOK_MS, Math.max(SHORTEST_LOOK_MS, waitedMs * LOOK_SHARE));
+}
+
+function searchAfter(times: number): number {
+  return Math.min(LONGEST_LOOK_MS, SHORTEST_LOOK_MS * 1.5 ** times);
+}
+
+/** To the tenth. */
+function secondsSince(began: number): number {
+  return Math.round((performance.now() - began) / 100) / 10;
 }
 
 function accepted(listener: Listener, socket: Socket, candidate: Candidate): boolean {
   // The slot is the candidate's alone, and a unix connection cannot be found from its other end.
   if (listener.protocol === "unix") return true;
-  const server = serverSide(familyOfAddress(listener), portOf(listener), socket);
+  const server = serverSide(socket);
   return server !== null && server.inode !== 0 && familyHolds(candidate.pids(), server.inode);
-}
-
-function portOf(listener: Listener): number {
-  return Number(listener.address.slice(listener.address.lastIndexOf(":") + 1));
-}
-
-function familyOfAddress(listener: Listener): "inet" | "inet6" {
-  return listener.address.startsWith("[") ? "inet6" : "inet";
 }
 
 /** What the candidate's processes do instead of accepting, as far as /proc and inet_diag tell. */

@@ -22,7 +22,7 @@ export async function endGroup(
 ): Promise<Ended> {
   if (signal !== null && process.kill(signal)) {
     // A stopped process does not take the signal until it goes on (as systemd does, kill(2)).
-    process.kill("SIGCONT");
+    process.killGroup("SIGCONT");
   }
   await exitBefore(process, deadline);
   let members = groupMembers(process.pid);

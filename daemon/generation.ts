@@ -22,7 +22,7 @@ import { Instances } from "./instances.ts";
 import { awaitReady } from "./readiness.ts";
 import { retire } from "./retirement.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { type Placement, verify } from "./verification.ts";
+import { ACCEPT_MS, type Placement, verify } from "./verification.ts";
 
 export interface GenerationHooks {
   /** Something that `view` or the snapshot shows has changed. */
@@ -167,8 +167,9 @@ export class Generation {
         this.#placements.push({ listener, slot });
         if (slot.mark !== 0) this.#marks.push(slot.mark);
       }
+      const started = this.#instances.start();
       this.#watchReadiness();
-      await this.#instances.start();
+      await started;
     }, "essential");
   }
 
@@ -194,6 +195,7 @@ export class Generation {
       candidate: this.#candidate,
       placements: this.#placements,
       steps: this.config.verify,
+      acceptMs: Math.min(ACCEPT_MS, this.config.ready.timeoutMs),
       devNull: this.#surroundings.devNull,
       commandSpecification: (command: readonly string[], extra: Readonly<Record<string, string>>) =>
         specificationFor(this.config, this.version, command, { ...this.#variables, ...extra }, false),

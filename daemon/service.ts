@@ -6,12 +6,12 @@ import { beginDeployment } from "../deploy/begin.ts";
 import type { Deployment, Wish } from "../deploy/deployment.ts";
 import type { Fleet, Observation } from "../deploy/fleet.ts";
 import { decideRollback } from "../deploy/rollback.ts";
-import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { isFree, type Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { Deploys } from "./deploys.ts";
 import { nothingRuns, stopping } from "./errors.ts";
+import { FirstStart } from "./first-start.ts";
 import { Generation, type GenerationHooks } from "./generation.ts";
 import { newGeneration } from "./generation-record.ts";
 import { proveSlots } from "./recovery.ts";
@@ -49,8 +49,7 @@ export class Service implements Fleet {
   #lastNumber = 0;
   #version: string | null;
   #isStopping = false;
-  #failedStarts = 0;
-  #retry: NodeJS.Timeout | null = null;
+  readonly #firstStart: FirstStart;
 
   constructor(
     config: ServiceConfig,
@@ -64,6 +63,12 @@ export class Service implements Fleet {
     this.#store = store;
     this.#surroundings = surroundings;
     this.#version = config.version;
+    this.#firstStart = new FirstStart(
+      config.name,
+      config.restart,
+      () => this.deploy({}, "handoffd (start)"),
+      surroundings,
+    );
     this.#deploys = new Deploys(this, (deployment) => this.#deployEnded(deployment), surroundings);
     this.#idle = new IdleSlots(
       config.name,
@@ -106,12 +111,17 @@ export class Service implements Fleet {
     return ready < wanted ? "degraded" : "running";
   }
 
+  /** Looks again at slots that were held by someone when it was last asked. */
+  reviewHeld(): void {
+    this.#idle.reviewHeld();
+  }
+
   // --- coming up ---
 
   /** Starts the remembered, else the configured version. What became of it is a deploy like any other. */
   begin(record: ServiceRecord | null): void {
     this.#remember(record);
-    this.#firstStart();
+    this.#firstStart.now();
   }
 
   /**
@@ -140,7 +150,7 @@ export class Service implements Fleet {
     }
     this.#forgetEnded();
     this.#idle.review();
-    if (this.#generation(this.#current) === null && this.activeDeploy === null) this.#firstStart();
+    if (this.#generation(this.#current) === null && this.activeDeploy === null) this.#firstStart.now();
   }
 
   #remember(record: ServiceRecord | null): void {
@@ -148,34 +158,6 @@ export class Service implements Fleet {
     this.#lastNumber = record.lastNumber;
     this.#version = record.version ?? this.config.version;
     this.#deploys.restore(record.deploys);
-  }
-
-  #firstStart(): void {
-    if (this.#isStopping) return;
-    try {
-      this.deploy({}, "handoffd (start)");
-    } catch (error) {
-      this.#surroundings.say(
-        {
-          type: "service.not-started",
-          service: this.name,
-          message: `${this.name} cannot be started: ${messageOf(error)}`,
-          ...(error instanceof CodedError ? { code: error.code } : {}),
-        },
-        "error",
-      );
-      this.#startAgainLater();
-    }
-  }
-
-  /** A host that boots may not have everything that the service needs yet. */
-  #startAgainLater(): void {
-    const { backoffMinMs, backoffMaxMs } = this.config.restart;
-    const delay = Math.min(backoffMaxMs, backoffMinMs * 2 ** this.#failedStarts++);
-    this.#retry = setTimeout(() => {
-      this.#retry = null;
-      if (this.#current === null && this.activeDeploy === null) this.#firstStart();
-    }, delay);
   }
 
   // --- what people ask ---
@@ -212,7 +194,7 @@ export class Service implements Fleet {
       this.#deploys.all[0] ?? null,
       Date.now(),
     );
-    if (this.#retry !== null) clearTimeout(this.#retry);
+    this.#firstStart.cancel();
     this.#lastNumber = to;
     this.#candidate = to;
     return this.#deploys.begin(deployment);
@@ -245,7 +227,7 @@ export class Service implements Fleet {
   /** Drains and ends everything. New connections wait in an idle slot meanwhile; whoever closes the listeners ends that. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    if (this.#retry !== null) clearTimeout(this.#retry);
+    this.#firstStart.cancel();
     const active = this.activeDeploy;
     try {
       if (active !== null) this.#deploys.ask(active.id, "abort");
@@ -324,7 +306,7 @@ export class Service implements Fleet {
     this.#current = isAll ? deployment.to : deployment.from;
     this.#candidate = isAll ? null : deployment.to;
     this.#previous = isAll ? deployment.from : null;
-    if (isAll) this.#failedStarts = 0;
+    if (isAll) this.#firstStart.succeeded();
     this.#persist();
     this.#idle.review();
   }
@@ -348,8 +330,9 @@ export class Service implements Fleet {
 
   readonly #hooks: GenerationHooks = {
     onChange: () => {
-      this.#persist();
+      // A deploy that goes on writes everything down before it acts; what is left to write is written here.
       this.#deploys.advance();
+      this.#persist();
       this.#forgetEnded();
     },
     onEnded: () => {
@@ -363,7 +346,7 @@ export class Service implements Fleet {
     if (this.#candidate === deployment.to) this.#candidate = null;
     this.#persist();
     if (this.#current === null && !this.#isStopping && deployment.phase !== "aborted")
-      this.#startAgainLater();
+      this.#firstStart.later();
   }
 
   /** Generations that have ended are kept as long as a deploy looks at them. */

@@ -1,15 +1,21 @@
 /**
- * What a daemon must know to go on after another one's death: one file per service, replaced atomically, written before the
+ * What a daemon must know to go on after another one's death: one record per service, replaced atomically, written before the
  * act that it describes is irrevocable. A service's cost is its own, however many others there are.
  *
- *   state/services/api.json   { "format": 1, "boot": "…", "service": "api", "lastNumber": 3, …, "generations": […] }
+ *   state/services/api.json   { "format": 1, "boot": "…", "sequence": 41, "service": "api", "lastNumber": 3, …, "generations": […] }
+ *   state/services/api.live   the same while a deploy is under way, and newer
  *
- * Not synced to the disk: the daemon's death does not lose what the kernel has, and after the kernel's death there are
- * no processes to find again. Only `version` means anything then.
+ * Of the files that are there the one with the highest sequence holds. Two, because they are for two kinds of death:
+ *
+ * - api.json is renamed over its predecessor. ext4 writes such a file out before the rename shows (mount option auto_da_alloc),
+ *   so that it outlives a power failure; that takes milliseconds. After the kernel's death only `version`, `lastNumber` and the history
+ *   mean anything, and they change when a deploy begins and when it ends.
+ * - api.live is unlinked and made anew, which costs microseconds, a dozen times in a deploy. A daemon that dies between leaves
+ *   api.live.new, whole. After a reboot nobody looks at it.
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Deployment } from "../deploy/deployment.ts";
+import { type Deployment, isTerminal } from "../deploy/deployment.ts";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
 import { cannotPrepare, snapshotUnreadable } from "./errors.ts";
 import type { GenerationRecord } from "./generation-record.ts";
@@ -35,11 +41,17 @@ export interface ServiceRecord {
 interface SnapshotFile extends ServiceRecord {
   readonly format: number;
   readonly boot: string;
+  readonly sequence: number;
 }
 
 export class SnapshotStore {
   readonly #directory: string;
   readonly #boot = bootId();
+  /** What was written last, by service: a record that says the same again is not written again. */
+  readonly #written = new Map<string, string>();
+  /** The last generation's number that is in the lasting file, by service: numbers are never used twice. */
+  readonly #numbers = new Map<string, number>();
+  #sequence = 0;
 
   /** Makes the directory. Throws DIRECTORY_UNUSABLE. */
   constructor(state: string) {
@@ -53,10 +65,21 @@ export class SnapshotStore {
 
   /** Returns when the record is in place: a reader sees the old one or the new one, never half of it. */
   write(record: ServiceRecord): void {
-    const file = this.#file(record.service);
-    const content: SnapshotFile = { format: FORMAT, boot: this.#boot, ...record };
-    writeFileSync(`${file}.new`, JSON.stringify(content), { mode: 0o600 });
+    const { service, lastNumber, deploys } = record;
+    const body = encode(record);
+    if (this.#written.get(service) === body) return;
+    this.#written.delete(service); // If what follows throws, nobody knows what is there.
+    const head = { format: FORMAT, boot: this.#boot, sequence: ++this.#sequence };
+    const text = `${JSON.stringify(head).slice(0, -1)},${body.slice(1)}`;
+    const isNumberNew = this.#numbers.get(service) !== lastNumber;
+    const outlivesPower = isNumberNew || deploys.every((deployment) => isTerminal(deployment));
+    const file = outlivesPower ? this.#file(service) : this.#live(service);
+    writeFileSync(`${file}.new`, text, { mode: 0o600 });
+    if (!outlivesPower) rmSync(file, { force: true });
     renameSync(`${file}.new`, file);
+    if (outlivesPower) rmSync(this.#live(service), { force: true });
+    this.#numbers.set(service, lastNumber);
+    this.#written.set(service, body);
   }
 
   /**
@@ -65,26 +88,84 @@ export class SnapshotStore {
    */
   read(service: string): ServiceRecord | null {
     const file = this.#file(service);
-    let text: string;
+    const text = contentOf(file);
+    const live = this.#live(service);
+    const candidates = [
+      text === null ? null : parse(file, text),
+      this.#readLive(live),
+      this.#readLive(`${live}.new`),
+    ];
+    const [newest] = candidates
+      .filter((content) => content !== null)
+      .sort((a, b) => sequenceOf(b) - sequenceOf(a));
+    if (newest === undefined) return null;
+    this.#sequence = Math.max(this.#sequence, sequenceOf(newest));
+    if (newest.boot === this.#boot) return newest;
+    return { ...newest, current: null, candidate: null, previous: null, generations: [] };
+  }
+
+  /** null unless it is whole and of this boot: a daemon that dies while it writes leaves half of one. */
+  #readLive(file: string): SnapshotFile | null {
+    const text = contentOf(file);
+    if (text === null) return null;
     try {
-      text = readFileSync(file, "utf8");
+      const content = parse(file, text);
+      return content.boot === this.#boot ? content : null;
     } catch (error) {
-      if (hasCode(error, "ENOENT")) return null;
-      throw snapshotUnreadable(file, messageOf(error), error);
+      if (hasCode(error, "SNAPSHOT_UNREADABLE")) return null;
+      throw error;
     }
-    const content = parse(file, text);
-    if (content.boot === this.#boot) return content;
-    return { ...content, current: null, candidate: null, previous: null, generations: [] };
   }
 
   /** Forgets a service entirely. */
   remove(service: string): void {
-    rmSync(this.#file(service), { force: true });
+    this.#written.delete(service);
+    this.#numbers.delete(service);
+    for (const file of [this.#file(service), this.#live(service), `${this.#live(service)}.new`]) {
+      rmSync(file, { force: true });
+    }
   }
 
   #file(service: string): string {
     return join(this.#directory, `${service}.json`);
   }
+
+  #live(service: string): string {
+    return join(this.#directory, `${service}.live`);
+  }
+}
+
+/** As JSON.stringify, but each ended deploy becomes text only once: there are a hundred, and one of them changes. */
+function encode({ deploys, ...rest }: ServiceRecord): string {
+  const list = deploys.map((deployment) => deploymentText(deployment)).join(",");
+  return `${JSON.stringify(rest).slice(0, -1)},"deploys":[${list}]}`;
+}
+
+/** Deployments are replaced, never changed: the same object is the same text. */
+const deploymentTexts = new WeakMap<Deployment, string>();
+
+function deploymentText(deployment: Deployment): string {
+  let text = deploymentTexts.get(deployment);
+  if (text === undefined) {
+    text = JSON.stringify(deployment);
+    deploymentTexts.set(deployment, text);
+  }
+  return text;
+}
+
+/** null when there is no such file. */
+function contentOf(file: string): string | null {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return null;
+    throw snapshotUnreadable(file, messageOf(error), error);
+  }
+}
+
+/** 0 in a file of a version that did not count. */
+function sequenceOf(content: Partial<SnapshotFile>): number {
+  return content.sequence ?? 0;
 }
 
 function parse(file: string, text: string): SnapshotFile {

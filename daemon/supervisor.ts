@@ -146,6 +146,7 @@ export class Supervisor implements Operations {
     this.#keeper = keeper;
     this.#keeperPid = keeper.pid;
     keeper.watch(() => {
+      keeper.kill();
       if (!this.#isStopping) void this.#replaceKeeper();
     });
   }
@@ -212,6 +213,7 @@ export class Supervisor implements Operations {
 
   status(): Status {
     const connections = this.#marks?.count() ?? null;
+    for (const service of this.#services.values()) service.reviewHeld();
     return {
       version: packageVersion(),
       pid: process.pid,

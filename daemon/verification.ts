@@ -15,7 +15,7 @@ import { endGroup } from "./ending.ts";
 import { verificationFailed } from "./errors.ts";
 import { probeHttp } from "./probe.ts";
 
-/** How long a generation that said it is ready has for its first accept. */
+/** How long a generation that said it is ready has for its first accept, at most. */
 export const ACCEPT_MS = 10_000;
 const LAUNCH_MS = 10_000;
 const OUTPUT_TAIL = 2_000;
@@ -29,6 +29,7 @@ export interface VerificationPlan {
   readonly candidate: Candidate;
   readonly placements: readonly Placement[];
   readonly steps: readonly VerifyConfig[];
+  readonly acceptMs: number;
   readonly devNull: number;
   readonly commandSpecification: (
     command: readonly string[],
@@ -49,7 +50,7 @@ export async function verify(plan: VerificationPlan, signal: AbortSignal): Promi
 async function verifyEach(plan: VerificationPlan, signal: AbortSignal): Promise<void> {
   for (const { listener, slot } of plan.placements) {
     listener.assertAlone();
-    await proveAccepting(listener, slot, plan.candidate, performance.now() + ACCEPT_MS, signal);
+    await proveAccepting(listener, slot, plan.candidate, performance.now() + plan.acceptMs, signal);
   }
   for (const step of plan.steps) {
     if (step.kind === "http") await verifyHttp(plan, step, signal);

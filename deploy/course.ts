@@ -141,11 +141,11 @@ function doubt(deployment: Deployment, observation: Observation, previous: Gener
   const { candidate } = observation;
   if (candidate === null) return reasons.candidateLost(deployment, observation);
   if (isEnding(candidate)) return reasons.candidateFailed(deployment, observation);
-  if (candidate.ready === 0) return reasons.candidateNotReady(deployment, observation);
   const { watchExits } = deployment.options;
   // Some exits of a candidate that still serves are better than a previous generation that does not just now.
   const isWorse = watchExits > 0 && candidate.exits >= watchExits && previous.ready > 0;
-  return isWorse ? reasons.candidateExited(deployment, observation) : null;
+  if (isWorse) return reasons.candidateExited(deployment, observation);
+  return candidate.ready === 0 ? reasons.candidateNotReady(deployment, observation) : null;
 }
 
 /**

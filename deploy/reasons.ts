@@ -8,6 +8,11 @@ import { hasWayBack, isUnwanted } from "./wish.ts";
 
 const ABORTED = "DEPLOY_ABORTED";
 
+/** Nothing can be seen any more of what a process that has ended had open, and this is how most of them miss their socket. */
+const SEE_OUTPUT =
+  "See its output; if it misses descriptor 3 there: npm start, and node started by node, lose it, so start the program " +
+  "itself, or let a shell wrapper end in exec.";
+
 /** Whether a deploy that ends for this reason was stopped by someone rather than by something. */
 export function isAbort(reason: Reason | null): boolean {
   return reason?.code === ABORTED;
@@ -25,22 +30,26 @@ export function rolledBack(...about: About): Reason {
 
 export function candidateFailed(...about: About): Reason {
   const { to, phase } = about[0];
-  return reason("DEPLOY_CANDIDATE_FAILED", `Generation ${to} failed while ${phase}${cause(about)}.`, about);
+  return reason("DEPLOY_CANDIDATE_FAILED", `Generation ${to} failed while ${phase}${cause(about)}`, about);
 }
 
 export function candidateExited(...about: About): Reason {
   const { to, phase } = about[0];
   const times = about[1].candidate?.exits ?? 0;
-  const what = times === 1 ? "an instance" : `instances (${times} times)`;
-  const sentence = `Generation ${to} lost ${what} by an unexpected exit while ${phase}${cause(about)}.`;
-  return reason("DEPLOY_CANDIDATE_EXITED", sentence, about);
+  const what = times === 1 ? "an instance" : `instances, ${times} times,`;
+  const sentence = `Generation ${to} lost ${what} while ${phase}${cause(about)}`;
+  return reason(
+    "DEPLOY_CANDIDATE_EXITED",
+    phase === "starting" ? `${sentence} ${SEE_OUTPUT}` : sentence,
+    about,
+  );
 }
 
 export function candidateNotReady(...about: About): Reason {
   const { to, phase } = about[0];
   return reason(
     "DEPLOY_CANDIDATE_NOT_READY",
-    `No instance of generation ${to} is ready any more while ${phase}.`,
+    `No instance of generation ${to} is ready any more while ${phase}${cause(about)}`,
     about,
   );
 }
@@ -51,18 +60,22 @@ export function candidateLost(...about: About): Reason {
 
 export function readyTimeout(...about: About): Reason {
   const [{ to, options }, { candidate }] = about;
+  if (candidate === null) {
+    const within = seconds(options.readyTimeoutMs);
+    return reason("DEPLOY_READY_TIMEOUT", `Generation ${to} was not started within ${within}.`, about);
+  }
+  // For how long it was waited is in the cause, where there is one: what did not come knows its own limit.
+  const within = candidate.failure === null ? `within ${seconds(options.readyTimeoutMs)}` : "in time";
   const sentence =
-    candidate === null
-      ? `Generation ${to} was not started within ${seconds(options.readyTimeoutMs)}.`
-      : `Generation ${to} was not ready within ${seconds(options.readyTimeoutMs)}: ` +
-        `${candidate.ready} of ${candidate.wanted} instances were${cause(about)}. See its output; ready.timeout is the limit.`;
+    `Generation ${to} was not ready ${within} (${candidate.ready} of ${candidate.wanted} instances)${cause(about)} ` +
+    "See its output; ready.timeout is the limit.";
   return reason("DEPLOY_READY_TIMEOUT", sentence, about);
 }
 
 export function verificationFailed(...about: About): Reason {
   return reason(
     "DEPLOY_VERIFY_FAILED",
-    `Generation ${about[0].to} did not pass its verification${cause(about)}.`,
+    `Generation ${about[0].to} did not pass its verification${cause(about)}`,
     about,
   );
 }
@@ -95,8 +108,8 @@ export function nothingLeft(...about: About): Reason {
   return {
     code: "DEPLOY_NOTHING_LEFT",
     message:
-      `Generation ${to} ended${cause(about)}, and ${earlier}: no generation serves, and new connections wait in the ` +
-      "queue. Deploy a version that works.",
+      `Generation ${to} ended${cause(about).slice(0, -1)}, and ${earlier}: no generation serves, and new connections ` +
+      "wait in the queue. Deploy a version that works.",
   };
 }
 
@@ -113,9 +126,11 @@ function standing({ from }: Deployment, observation: Observation): string {
     : `Traffic stays on generation ${from}.`;
 }
 
+/** The rest of a sentence: what the candidate itself says of its failure, and the sentence's end. */
 function cause([, { candidate }]: About): string {
   const message = candidate?.failure?.message;
-  return message === undefined ? "" : `: ${message.replace(/\.$/u, "")}`;
+  if (message === undefined) return ".";
+  return /[.?!]$/u.test(message) ? `: ${message}` : `: ${message}.`;
 }
 
 function seconds(ms: number): string {

@@ -54,7 +54,7 @@ export class Channel implements Disposable {
     if (this.#closed !== null) throw this.#closed;
     try {
       if (!native.sendMessage(this.#descriptor.fd, frame, descriptors)) {
-        throw violation("it does not read what it was sent");
+        throw this.violated("it does not read what it was sent");
       }
     } catch (error) {
       if (hasCode(error, "EPIPE", "ECONNRESET")) throw this.#fail(peerGone("a message", error));
@@ -62,7 +62,10 @@ export class Channel implements Disposable {
     }
   }
 
-  /** The next message. `during` names the wait in the error; the deadline is in milliseconds. */
+  /**
+   * The next message. `during` names the wait in the error; the deadline is in milliseconds. When it has passed, the channel is closed:
+   * a late answer would be taken for that to the next request.
+   */
   async receive(during: string, deadlineMs: number): Promise<Received> {
     if (this.#closed !== null) throw this.#closed;
     if (this.#waiter !== null) throw new Error("two receivers on one channel");
@@ -70,7 +73,7 @@ export class Channel implements Disposable {
     try {
       return await new Promise<Received>((resolve, reject) => {
         this.#waiter = { resolve, reject };
-        timer = setTimeout(() => reject(timedOut(during, deadlineMs)), deadlineMs);
+        timer = setTimeout(() => reject(this.#fail(timedOut(during, deadlineMs))), deadlineMs);
         this.#poll.ref();
         this.#poll.start();
       });
@@ -132,6 +135,11 @@ export class Channel implements Disposable {
       for (const descriptor of descriptors) descriptor.close();
       throw error;
     }
+  }
+
+  /** Closes the channel because of what the peer has said. The error is the caller's to throw. */
+  violated(what: string, cause?: unknown): CodedError {
+    return this.#fail(violation(what, cause));
   }
 
   #fail(error: CodedError): CodedError {

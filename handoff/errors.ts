@@ -57,7 +57,7 @@ function launchSentence(step: string, errnoName: string, text: string): string {
     case "identity":
       return `cannot change to the service's user: ${errnoName} (${text}); the daemon must run as root for that`;
     case "limits":
-      return `cannot set the limit ${text}: ${errnoName}; it may be above the daemon's own hard limit`;
+      return `cannot set the ${text}: ${errnoName}; it may be above the daemon's own hard limit`;
     default:
       return `the launcher failed at "${step}": ${errnoName} (${text})`;
   }

@@ -18,8 +18,12 @@ const MAGIC = 0x31464f48; // "HOF1", little-endian
 const FRAME_HEADER = 12;
 const FIELD_HEADER = 8;
 
+/** Another frame of the same sequence follows. The only flag there is. */
+export const MORE = 1;
+
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true });
+// A byte order mark is part of a name as any other character is (despite its name, ignoreBOM keeps it).
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export function textField(key: number, text: string): Field {
   return { key, value: encoder.encode(text) };
@@ -110,6 +114,7 @@ export function parseFrame(bytes: Uint8Array): Frame | string {
   if (bytes.length < FRAME_HEADER) return "a frame is shorter than its header";
   const view = viewOf(bytes);
   if (view.getUint32(0, true) !== MAGIC) return "a frame does not begin with HOF1";
+  if ((view.getUint16(6, true) & ~MORE) !== 0) return "a frame has flags that nobody knows";
   if (view.getUint32(8, true) !== bytes.length - FRAME_HEADER) return "a frame's length is not its body's";
   const fields = parseFields(bytes.subarray(FRAME_HEADER));
   if (typeof fields === "string") return fields;

@@ -10,7 +10,7 @@
  */
 import { hasCode } from "./coded-error.ts";
 import type { Channel } from "./channel.ts";
-import { descriptorsLost, identityMismatch, launchFailed, violation } from "./errors.ts";
+import { descriptorsLost, identityMismatch, launchFailed } from "./errors.ts";
 import { errnoName } from "./errno.ts";
 import {
   DESCRIPTORS_PER_FRAME,
@@ -72,8 +72,13 @@ export async function grant(
   if (message.type === "fail")
     throw launchFailed(message.step, message.errno, errnoName(message.errno), message.text);
   if (message.type !== "ack" || descriptors.length > 0)
-    throw violation(`an answer to a grant was "${message.type}"`);
+    throw channel.violated(`an answer to a grant was "${message.type}"`);
   if (message.count !== offers.length) throw descriptorsLost();
+  if (message.identities.length !== message.count) {
+    throw channel.violated(
+      `an ACK counts ${message.count} descriptors and names ${message.identities.length}`,
+    );
+  }
   offers.forEach((offer, index) => {
     if (message.identities[index] !== all[index + 1]?.entry.identity) throw identityMismatch(offer.name);
   });

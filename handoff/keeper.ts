@@ -8,10 +8,10 @@ import { Channel } from "./channel.ts";
 import { hasCode } from "./coded-error.ts";
 import { Descriptor } from "./descriptor.ts";
 import { errnoName } from "./errno.ts";
-import { keeperFailed, violation } from "./errors.ts";
+import { keeperFailed } from "./errors.ts";
 import { DESCRIPTORS_PER_FRAME, listFrame, putFrame, releaseFrame, removeFrame } from "./messages.ts";
 import { companion, native } from "./native.ts";
-import { Process } from "./process.ts";
+import { Process, startTimeOf } from "./process.ts";
 
 const ANSWER_MS = 5_000;
 
@@ -41,6 +41,7 @@ export const NO_KEEPER: Keeper = {
 export class KeeperProcess implements Keeper {
   /** For telling it from strangers that hold the same sockets. */
   readonly pid: number;
+  readonly #startTime: string;
   readonly #channel: Channel;
   /** Requests are answered in order, one at a time. */
   #last: Promise<unknown> = Promise.resolve();
@@ -48,13 +49,14 @@ export class KeeperProcess implements Keeper {
   private constructor(channel: Channel, pid: number) {
     this.#channel = channel;
     this.pid = pid;
+    this.#startTime = startTimeOf(pid) ?? "";
   }
 
   /** Connects to the keeper that listens at `path`; null when there is none. `pid`: its own, where that is known. */
   static connect(path: string, pid?: number): KeeperProcess | null {
     const descriptor = new Descriptor(native.socket("unix", "seqpacket", true));
     try {
-      native.connect(descriptor.fd, { family: "unix", path });
+      if (!native.connect(descriptor.fd, { family: "unix", path })) throw new Error("its queue is full");
       // The keeper says listen(2) itself, so that the socket's credentials are its own (unix(7), SO_PEERCRED).
       return new KeeperProcess(new Channel(descriptor), pid ?? native.peerCredentials(descriptor.fd).pid);
     } catch (error) {
@@ -72,7 +74,13 @@ export class KeeperProcess implements Keeper {
     return keeper;
   }
 
-  /** Calls back when the keeper has gone. */
+  /** Ends one that does not answer: it would hold every port after the daemon's own end. */
+  kill(): void {
+    this.close();
+    Process.adopt(this.pid, this.#startTime)?.kill("SIGKILL");
+  }
+
+  /** Calls back when the keeper has gone, or has not answered in time. */
   watch(onGone: () => void): void {
     this.#channel.watch(onGone);
   }
@@ -92,16 +100,28 @@ export class KeeperProcess implements Keeper {
 
   list(): Promise<Map<string, Descriptor>> {
     return this.#inTurn(async () => {
-      const held = new Map<string, Descriptor>();
-      this.#channel.send(listFrame());
-      for (;;) {
-        const { message, descriptors } = await this.#channel.receive("the keeper's list", ANSWER_MS);
-        if (message.type !== "items" || message.names.length !== descriptors.length) {
-          for (const descriptor of [...held.values(), ...descriptors]) descriptor.close();
-          throw violation("the keeper's list names other descriptors than it carries");
+      const received: { readonly name: string; readonly descriptor: Descriptor }[] = [];
+      try {
+        this.#channel.send(listFrame());
+        for (;;) {
+          const { message, descriptors } = await this.#channel.receive("the keeper's list", ANSWER_MS);
+          const names = message.type === "items" ? message.names : [];
+          received.push(
+            ...descriptors.map((descriptor, index) => ({ name: names[index] ?? "", descriptor })),
+          );
+          if (message.type !== "items" || names.length !== descriptors.length) {
+            throw this.#channel.violated("the keeper's list names other descriptors than it carries");
+          }
+          if (!message.more) break;
         }
-        descriptors.forEach((descriptor, index) => held.set(message.names[index] ?? "", descriptor));
-        if (!message.more) return held;
+        const held = new Map(received.map(({ name, descriptor }) => [name, descriptor]));
+        if (held.size < received.length) {
+          throw this.#channel.violated("the keeper's list names a descriptor twice");
+        }
+        return held;
+      } catch (error) {
+        for (const { descriptor } of received) descriptor.close();
+        throw error;
       }
     });
   }
@@ -124,11 +144,19 @@ export class KeeperProcess implements Keeper {
           frame,
           own.map(({ fd }) => fd),
         );
-        const { message } = await this.#channel.receive(`the keeper's answer`, ANSWER_MS);
+        const { message, descriptors: surplus } = await this.#channel.receive(
+          "the keeper's answer",
+          ANSWER_MS,
+        );
+        for (const descriptor of surplus) descriptor.close();
         if (message.type === "fail") {
           throw keeperFailed(`could not ${what}: ${errnoName(message.errno)} (${message.text})`);
         }
-        if (message.type !== "ok") throw violation(`the keeper answered "${message.type}"`);
+        if (message.type !== "ok" || surplus.length > 0) {
+          throw this.#channel.violated(
+            `the keeper answered "${message.type}" with ${surplus.length} descriptors`,
+          );
+        }
       } finally {
         for (const descriptor of own) descriptor.close();
       }

@@ -93,13 +93,17 @@ export const NO_PINS: Disposable = { [Symbol.dispose]: () => undefined };
 /** The slots of one listener that a keeper gave back, in the order of their indices. */
 export type KeptSlots = readonly Descriptor[];
 
-/** Whether a slot can be given to a new generation: nobody has it, nobody waits in it. */
-export function isFree(listener: Pick<Listener, "shares">, slot: Slot): boolean {
+/**
+ * Whether a slot can be given to a new generation: nobody has it, nobody waits in it or is about to. A handshake that is
+ * finished late would meet a candidate that has proved nothing yet; it can be told to be this slot's only by its mark.
+ */
+export function isFree(listener: Pick<Listener, "shares" | "halfOpen">, slot: Slot): boolean {
   return (
     slot.owner === null &&
     slot.holders.length === 0 &&
     !listener.shares.some((share) => share.slot === slot.index && share.share > 0) &&
-    slot.queue.length === 0
+    slot.queue.length === 0 &&
+    (slot.mark === 0 || listener.halfOpen(slot).size === 0)
   );
 }
 

@@ -6,12 +6,11 @@ import {
   encodeFrame,
   type Field,
   type Frame,
+  MORE,
   parseFrame,
   textField,
   u32Field,
 } from "./frame.ts";
-
-const MORE = 1;
 
 const TYPE = {
   grant: 1,

@@ -181,6 +181,11 @@ interface NativeBinding {
    */
   diagSockets(family: "inet" | "inet6", states: number, localPort: number): DiagSocket[];
   /**
+   * The TCP connection whose ends are `local` and `remote`, both of one family, looked up by its hash: what it costs does
+   * not depend on how many there are, as that of a dump does. null when there is none.
+   */
+  diagConnection(local: InetAddress, remote: InetAddress): DiagSocket | null;
+  /**
    * Counts TCP sockets in `states` by SO_MARK, of both families, where (mark & mask) === value, in the kernel
    * (INET_DIAG_BC_MARK_COND). Needs CAP_NET_ADMIN, else EPERM. Returns pairs [mark, count].
    */

@@ -85,11 +85,13 @@ export class NotifySocket {
         throw error;
       }
       if (received === null) return;
-      const message = parseNotification(buffer.subarray(0, received.length));
-      onMessage(message);
-      // Descriptors are not stored here. Closing them after the message has had its effect is also the answer to
-      // BARRIER=1 (sd_notify_barrier(3)): the sender waits until the other end of its pipe is closed.
-      for (const fd of received.descriptors) native.close(fd);
+      try {
+        onMessage(parseNotification(buffer.subarray(0, received.length)));
+      } finally {
+        // Descriptors are not stored here. Closing them after the message has had its effect is also the answer to
+        // BARRIER=1 (sd_notify_barrier(3)): the sender waits until the other end of its pipe is closed.
+        for (const fd of received.descriptors) native.close(fd);
+      }
     }
   }
 }

@@ -74,13 +74,15 @@ export class Slot {
   assertFresh(backlog: number): void {
     this.assertBacklog(backlog);
     native.setNonblocking(this.fd, false);
-    if (this.#deferred() > 0) native.setOption(this.fd, SO.IPPROTO_TCP, SO.TCP_DEFER_ACCEPT, 0);
+    if (this.defersAccept) native.setOption(this.fd, SO.IPPROTO_TCP, SO.TCP_DEFER_ACCEPT, 0);
   }
 
-  #deferred(): number {
-    return native.getOption(this.fd, SO.SOL_SOCKET, SO.SO_DOMAIN) === AF_UNIX
-      ? 0
-      : native.getOption(this.fd, SO.IPPROTO_TCP, SO.TCP_DEFER_ACCEPT);
+  /** Whether its owner has set TCP_DEFER_ACCEPT: a connection is then queued only with its first byte (tcp(7)). */
+  get defersAccept(): boolean {
+    return (
+      native.getOption(this.fd, SO.SOL_SOCKET, SO.SO_DOMAIN) !== AF_UNIX &&
+      native.getOption(this.fd, SO.IPPROTO_TCP, SO.TCP_DEFER_ACCEPT) > 0
+    );
   }
 
   /** Only with the whole listener. */

@@ -4,6 +4,7 @@
  * An index is the order of listen(2), and only of that: so slots are opened one after the other, and never closed
  * before the listener is. The kernel does not tell an index; `prove` does, by a pinned connection.
  */
+import type { Socket } from "node:net";
 import { formatHostPort, type TcpAddress } from "./address.ts";
 import { hasCode, messageOf } from "./coded-error.ts";
 import { Descriptor } from "./descriptor.ts";
@@ -61,7 +62,7 @@ export class TcpListener implements Listener {
       listener.assertAlone();
       await listener.#admit(slot);
     } catch (error) {
-      slot.close();
+      await listener.#withdraw(slot);
       throw error;
     }
     return listener;
@@ -137,14 +138,24 @@ export class TcpListener implements Listener {
     try {
       await this.#admit(slot);
     } catch (error) {
-      // The last member may be closed: no other moves into its place. The keeper's duplicate goes first.
-      this.#slots.pop();
-      this.steer(this.#shares);
-      await this.#options.keeper().remove([slotName(this.name, slot.index)]);
-      slot.close();
+      await this.#withdraw(slot);
       throw error;
     }
     return slot;
+  }
+
+  /** Takes back the slot that could not be admitted. The last member may be closed: no other moves into its place. */
+  async #withdraw(slot: Slot): Promise<void> {
+    this.#slots.pop();
+    if (this.#slots.length > 0) this.steer(this.#shares);
+    try {
+      await this.#options.keeper().remove([slotName(this.name, slot.index)]);
+    } catch {
+      // The first failure is the one to tell. A keeper that has died holds nothing; of one that lives and still holds the slot
+      // `assertAlone` says so before another slot is opened.
+    } finally {
+      slot.close();
+    }
   }
 
   /** Makes a new member safe to use: held outside, known to the program, proved. */
@@ -192,41 +203,56 @@ export class TcpListener implements Listener {
       throw slotNotProved(this.address, slot.index, `a pinned connection failed: ${messageOf(error)}`);
     }
     try {
-      const server = await this.#arrived(client);
-      const there =
-        server.mark !== 0 ? server.mark === slot.mark : this.#unmarked(slot, server.inode, before, isOwners);
-      if (!there) throw slotNotProved(this.address, slot.index, "a pinned connection arrived elsewhere");
-      if (slot.owner === null) await this.#takeBack(slot, before);
+      await this.#assertArrived(slot, client, before, isOwners);
+      if (slot.owner === null) await this.#takeBack(slot, client, before);
     } finally {
       client.resetAndDestroy();
     }
   }
 
-  /** In an idle slot nobody else would take the proof's own connection out of the queue. */
-  async #takeBack(slot: Slot, before: number): Promise<void> {
-    // With others before it in the queue it is left to the acceptor that they need in any case.
-    if (before > 0) return;
-    const deadline = performance.now() + TAKE_BACK_MS;
-    // The kernel shows a connection shortly before it queues it; with TCP_DEFER_ACCEPT it does not queue it at all.
-    while (slot.queue.length === 0 && performance.now() < deadline) await look();
-    if (slot.queue.length !== 1) return;
-    const accepted = native.accept(slot.fd);
-    if (accepted !== null) native.close(accepted);
-  }
-
-  /** Without marks: it waits in this slot's queue, or this slot's generation has accepted it. */
-  #unmarked(slot: Slot, inode: number, before: number, isOwners: (inode: number) => boolean): boolean {
-    return inode === 0 ? slot.queue.length > before : isOwners(inode);
-  }
-
-  async #arrived(client: Parameters<typeof serverSide>[2]) {
+  async #assertArrived(
+    slot: Slot,
+    client: Socket,
+    before: number,
+    isOwners: (inode: number) => boolean,
+  ): Promise<void> {
+    const mark = this.#options.nextMark === null ? 0 : slot.mark;
     const deadline = performance.now() + PROOF_MS;
-    for (;;) {
-      const server = serverSide(this.#bound.family, this.#bound.port, client);
-      if (server !== null) return server;
-      if (performance.now() > deadline) throw slotNotProved(this.address, -1, "a pinned connection vanished");
+    for (let seen = false; ;) {
+      const server = serverSide(client);
+      if (server !== null) {
+        seen = true;
+        // A mark is a connection's from its SYN on, and stands in the way of any other conclusion.
+        if (mark !== 0 || server.mark !== 0) {
+          if (server.mark === slot.mark) return;
+          throw slotNotProved(this.address, slot.index, "a pinned connection arrived elsewhere");
+        }
+        // Without one, it waits in this slot's queue, or this slot's generation has accepted it. The kernel shows a connection before it
+        // queues it, and takes it out of the queue before the acceptor has its descriptor: "not yet" looks like "elsewhere".
+        if (server.inode === 0 ? slot.queue.length > before : isOwners(server.inode)) return;
+      }
+      if (performance.now() > deadline) {
+        const what = seen ? "a pinned connection arrived elsewhere" : "a pinned connection vanished";
+        throw slotNotProved(this.address, slot.index, what);
+      }
       await look();
     }
+  }
+
+  /** In an idle slot nobody else would take the proof's own connection out of the queue. */
+  async #takeBack(slot: Slot, client: Socket, before: number): Promise<void> {
+    // With others before it in the queue it is left to the acceptor that they need in any case.
+    if (before > 0 || slot.holders.length > 0) return;
+    const deadline = performance.now() + TAKE_BACK_MS;
+    // Established is queued (tcp_check_req adds it first). With TCP_DEFER_ACCEPT it becomes neither.
+    while (serverSide(client)?.state === TCP.SYN_RECV) {
+      if (performance.now() > deadline) return;
+      await look();
+    }
+    // Of two, one may be a user's; a single one is ours, since ours is there.
+    if (slot.queue.length !== 1) return;
+    const accepted = acceptAtOnce(slot.fd);
+    if (accepted !== null) native.close(accepted);
   }
 
   probe(slot: Slot): ProbeTarget {
@@ -270,11 +296,14 @@ export class TcpListener implements Listener {
 
   async close(): Promise<number> {
     let lost = 0;
-    await this.#options.keeper().remove(this.#slots.map(({ index }) => slotName(this.name, index)));
-    // The last first: closing another one would move the last into its place, under a program that does not know.
-    for (const slot of this.#slots.splice(0).reverse()) {
-      lost += slot.queue.length;
-      slot.close();
+    try {
+      await this.#options.keeper().remove(this.#slots.map(({ index }) => slotName(this.name, index)));
+    } finally {
+      // The last first: closing another one would move the last into its place, under a program that does not know.
+      for (const slot of this.#slots.splice(0).reverse()) {
+        lost += slot.queue.length;
+        slot.close();
+      }
     }
     return lost;
   }
@@ -282,6 +311,17 @@ export class TcpListener implements Listener {
 
 function tcpQueue(slot: Slot): { length: number; limit: number } {
   return native.listenQueue(slot.fd);
+}
+
+/** accept(2) that does not wait, on a socket that may be a blocking one: the loop must never hang in it. */
+function acceptAtOnce(fd: number): number | null {
+  const isBlocking = !native.isNonblocking(fd);
+  if (isBlocking) native.setNonblocking(fd, true);
+  try {
+    return native.accept(fd);
+  } finally {
+    if (isBlocking) native.setNonblocking(fd, false);
+  }
 }
 
 /** The kernel has no event for what is waited for here. */
@@ -297,10 +337,15 @@ function assertUnused(options: ListenerOptions, address: TcpAddress): void {
   if (address.port === 0) return;
   const taken = native
     .diagSockets(address.family, 1 << TCP.LISTEN, address.port)
-    .find(({ localHost }) => localHost === address.host);
+    .find(({ localHost }) => overlap(localHost, address.host));
   if (taken !== undefined) {
     throw addressInUse(formatHostPort(address), options.holderOf(taken.inode), null);
   }
+}
+
+/** Whether one of the two addresses gets connections that were the other's (the more specific one wins). */
+function overlap(one: string, other: string): boolean {
+  return one === other || [one, other].some((host) => host === "0.0.0.0" || host === "::");
 }
 
 /** A listening member of the group at `address`; the caller owns it. */

@@ -40,6 +40,8 @@ export class UnixListener implements Listener {
   readonly #options: ListenerOptions;
   readonly #slots: Slot[];
   #shares: readonly Share[];
+  /** Slots are opened and given away one at a time. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(options: ListenerOptions, path: string, slots: Slot[], shares: readonly Share[]) {
     this.name = options.name;
@@ -52,8 +54,13 @@ export class UnixListener implements Listener {
   static async open(options: ListenerOptions, path: string): Promise<UnixListener> {
     assertFree(path);
     const listener = new UnixListener(options, path, [], [{ slot: 0, share: 1 }]);
-    await listener.#grow();
-    listener.steer(listener.#shares);
+    const slot = await listener.#grow();
+    try {
+      listener.steer(listener.#shares);
+    } catch (error) {
+      await listener.#withdraw(slot);
+      throw cannotListen(`unix:${path}`, messageOf(error), error);
+    }
     return listener;
   }
 
@@ -83,27 +90,43 @@ export class UnixListener implements Listener {
     return this.#shares;
   }
 
-  async take(owner: string): Promise<Slot> {
-    const slot = this.#slots.find((candidate) => isFree(this, candidate)) ?? (await this.#grow());
-    slot.assertFresh(this.#options.backlog);
-    slot.owner = owner;
-    return slot;
+  take(owner: string): Promise<Slot> {
+    const turn = this.#turn.then(async () => {
+      const slot = this.#slots.find((candidate) => isFree(this, candidate)) ?? (await this.#grow());
+      slot.assertFresh(this.#options.backlog);
+      slot.owner = owner;
+      return slot;
+    });
+    this.#turn = turn.catch(() => undefined); // Its caller has the failure; the next in turn has not.
+    return turn;
   }
 
   async #grow(): Promise<Slot> {
     const index = this.#slots.length;
     const bound = this.#bound(index);
-    const slot = new Slot(index, listenAt(bound, this.#options), unixQueue);
+    const slot = new Slot(index, listenAt(bound, this.address, this.#options), unixQueue);
     try {
       rmSync(this.#stable(index), { force: true });
       linkSync(bound, this.#stable(index));
       await this.#options.keeper().put(slotName(this.name, index), slot.fd);
     } catch (error) {
-      slot.close();
+      await this.#withdraw(slot);
       throw error;
     }
     this.#slots.push(slot);
     return slot;
+  }
+
+  /** Undoes what was done for a slot that nobody was given yet. */
+  async #withdraw(slot: Slot): Promise<void> {
+    this.#removePaths(slot.index);
+    try {
+      await this.#options.keeper().remove([slotName(this.name, slot.index)]);
+    } catch {
+      // The first failure is the one to tell, and a socket without a path is reached by nobody.
+    } finally {
+      slot.close();
+    }
   }
 
   /** @throws Error (a bug) unless one slot has all the weight. */
@@ -145,15 +168,22 @@ export class UnixListener implements Listener {
 
   async close(): Promise<number> {
     let lost = 0;
-    await this.#options.keeper().remove(this.#slots.map(({ index }) => slotName(this.name, index)));
-    rmSync(this.address, { force: true });
-    for (const slot of this.#slots.splice(0)) {
-      lost += slot.queue.length;
-      rmSync(this.#bound(slot.index), { force: true });
-      rmSync(this.#stable(slot.index), { force: true });
-      slot.close();
+    try {
+      await this.#options.keeper().remove(this.#slots.map(({ index }) => slotName(this.name, index)));
+    } finally {
+      rmSync(this.address, { force: true });
+      for (const slot of this.#slots.splice(0)) {
+        lost += slot.queue.length;
+        this.#removePaths(slot.index);
+        slot.close();
+      }
     }
     return lost;
+  }
+
+  #removePaths(index: number): void {
+    rmSync(this.#bound(index), { force: true });
+    rmSync(this.#stable(index), { force: true });
   }
 
   #bound(index: number): string {
@@ -173,6 +203,7 @@ export class AbstractListener implements Listener {
   readonly shares: readonly Share[] = [{ slot: 0, share: 1 }];
   readonly #options: ListenerOptions;
   readonly #slot: Slot;
+  #open = true;
 
   private constructor(options: ListenerOptions, name: string, slot: Slot) {
     this.name = options.name;
@@ -182,7 +213,7 @@ export class AbstractListener implements Listener {
   }
 
   static async open(options: ListenerOptions, name: string): Promise<AbstractListener> {
-    const slot = new Slot(0, listenAt(`\0${name}`, options), unixQueue);
+    const slot = new Slot(0, listenAt(`\0${name}`, `@${name}`, options), unixQueue);
     try {
       await options.keeper().put(slotName(options.name, 0), slot.fd);
     } catch (error) {
@@ -201,7 +232,7 @@ export class AbstractListener implements Listener {
   }
 
   get slots(): readonly Slot[] {
-    return [this.#slot];
+    return this.#open ? [this.#slot] : [];
   }
 
   take(owner: string): Promise<Slot> {
@@ -240,10 +271,14 @@ export class AbstractListener implements Listener {
   }
 
   async close(): Promise<number> {
-    await this.#options.keeper().remove([slotName(this.name, 0)]);
-    const lost = this.#slot.queue.length;
-    this.#slot.close();
-    return lost;
+    if (!this.#open) return 0;
+    this.#open = false;
+    try {
+      await this.#options.keeper().remove([slotName(this.name, 0)]);
+      return this.#slot.queue.length;
+    } finally {
+      this.#slot.close();
+    }
   }
 }
 
@@ -251,15 +286,15 @@ function unixQueue(slot: Slot): { length: number; limit: number } {
   return native.unixListenQueue(slot.inode);
 }
 
-function listenAt(path: string, options: ListenerOptions): Descriptor {
+/** A listening socket at `path`; the caller owns it. `shown` is the address as it was configured. */
+function listenAt(path: string, shown: string, options: ListenerOptions): Descriptor {
   const abstract = path.startsWith("\0");
+  if (!abstract && Buffer.byteLength(path) >= SUN_PATH_MAX) {
+    throw cannotListen(`unix:${shown}`, "the path is too long; shorten it", null);
+  }
   const descriptor = new Descriptor(native.socket("unix", "stream", false));
   try {
-    if (!abstract) {
-      if (Buffer.byteLength(path) >= SUN_PATH_MAX)
-        throw cannotListen(path, "the path is too long; shorten it", null);
-      rmSync(path, { force: true });
-    }
+    if (!abstract) rmSync(path, { force: true });
     native.bind(descriptor.fd, { family: "unix", path });
     if (!abstract) {
       if (options.mode !== null) chmodSync(path, options.mode);
@@ -269,7 +304,6 @@ function listenAt(path: string, options: ListenerOptions): Descriptor {
     return descriptor;
   } catch (error) {
     descriptor.close();
-    const shown = path.replace("\0", "@");
     if (hasCode(error, "EADDRINUSE")) throw addressInUse(`unix:${shown}`, null, error);
     if (hasCode(error, "ENOENT")) {
       throw cannotListen(

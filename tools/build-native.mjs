@@ -4,7 +4,15 @@
 //
 // HANDOFFD_HEADERS=package takes the package's even where Node's are there. make knows what is up to date.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { delimiter, dirname, join } from "node:path";
@@ -58,22 +66,31 @@ function headers() {
   return installed && process.env.HANDOFFD_HEADERS !== "package" ? prefix : headersOfPackage();
 }
 
-/** npm names its own copy; otherwise `node-gyp` on PATH, otherwise the copy beside the npm of this Node. */
+/** npm names its own copy; otherwise `node-gyp` on PATH, otherwise the copy inside the npm on PATH. */
 function nodeGyp() {
   const named = process.env.npm_config_node_gyp;
   if (named && existsSync(named)) return [process.execPath, named];
-  for (const directory of (process.env.PATH ?? "").split(delimiter)) {
-    if (directory !== "" && existsSync(join(directory, "node-gyp"))) return [join(directory, "node-gyp")];
-  }
-  const npm = join(dirname(dirname(process.execPath)), "lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js");
-  return existsSync(npm) ? [process.execPath, npm] : null;
+  const onPath = (name) =>
+    (process.env.PATH ?? "")
+      .split(delimiter)
+      .filter((directory) => directory !== "")
+      .map((directory) => join(directory, name))
+      .find((file) => existsSync(file));
+  const own = onPath("node-gyp");
+  if (own !== undefined) return [own];
+  const npm = onPath("npm"); // A link to npm/bin/npm-cli.js.
+  if (npm === undefined) return null;
+  const copy = join(dirname(dirname(realpathSync(npm))), "node_modules/node-gyp/bin/node-gyp.js");
+  return existsSync(copy) ? [process.execPath, copy] : null;
 }
 
 function environment() {
   const variables = { ...process.env };
   for (const name of Object.keys(variables)) {
     // These win over node-gyp's own arguments.
-    if (/^npm_(package_config_node_gyp|config)_(nodedir|disturl|dist_url|tarball|target|loglevel)$/i.test(name)) {
+    if (
+      /^npm_(package_config_node_gyp|config)_(nodedir|disturl|dist_url|tarball|target|loglevel)$/i.test(name)
+    ) {
       delete variables[name];
     }
   }

@@ -230,6 +230,45 @@ Status DiagSockets(int family, uint32_t states, uint16_t local_port, std::vector
       });
 }
 
+Status DiagConnection(const Address& local, const Address& remote, InetSocket* out, bool* found) {
+  *found = false;
+  in6_addr ends[2]{};
+  const Address* addresses[] = {&local, &remote};
+  for (int i = 0; i < 2; i++) {
+    const Address& end = *addresses[i];
+    const bool is_inet = end.family == AF_INET || end.family == AF_INET6;
+    if (!is_inet || end.family != local.family || ::inet_pton(end.family, end.text.c_str(), &ends[i]) != 1) {
+      return Failed("sendto", EINVAL);
+    }
+  }
+
+  nlmsghdr header{};
+  inet_diag_req_v2 body{};
+  header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  header.nlmsg_flags = NLM_F_REQUEST;
+  header.nlmsg_len = static_cast<uint32_t>(sizeof(header) + sizeof(body));
+  body.sdiag_family = static_cast<uint8_t>(local.family);
+  body.sdiag_protocol = IPPROTO_TCP;
+  body.idiag_states = UINT32_MAX;
+  body.id.idiag_sport = htons(local.port);
+  body.id.idiag_dport = htons(remote.port);
+  std::memcpy(body.id.idiag_src, &ends[0], sizeof(ends[0]));
+  std::memcpy(body.id.idiag_dst, &ends[1], sizeof(ends[1]));
+  body.id.idiag_cookie[0] = body.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+  Request request;
+  request.Append(header);
+  request.Append(body);
+
+  bool interrupted = false;
+  const Status status = Ask(
+      request, false,
+      [&](const uint8_t* bytes, size_t length) { return ParseInetSocket(bytes, length, out); }, &interrupted);
+  if (status.error == ENOENT) return Ok();
+  // Where there is no such connection the kernel answers with the listener that would get it.
+  *found = status.ok() && out->state != kTcpListen;
+  return status;
+}
+
 Status CountByMark(uint32_t states, uint32_t value, uint32_t mask, std::map<uint32_t, uint32_t>* out) {
   struct {
     uint32_t mark;

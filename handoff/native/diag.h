@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "address.h"
 #include "socket.h"
 #include "status.h"
 
@@ -29,6 +30,9 @@ bool ParseInetSocket(const uint8_t* bytes, size_t length, InetSocket* out);
 bool ParseUnixQueue(const uint8_t* bytes, size_t length, uint8_t* state, Queue* out);
 
 Status DiagSockets(int family, uint32_t states, uint16_t local_port, std::vector<InetSocket>* out);
+// The connection with these two ends, found by its hash: the cost does not depend on how many there are.
+// `*found` is false when there is none.
+Status DiagConnection(const Address& local, const Address& remote, InetSocket* out, bool* found);
 Status CountByMark(uint32_t states, uint32_t value, uint32_t mask, std::map<uint32_t, uint32_t>* out);
 // ENOENT when no unix socket has that inode, EINVAL when it does not listen.
 Status UnixListenQueue(uint32_t inode, Queue* out);

@@ -156,4 +156,34 @@ Napi::Object FromAddress(Napi::Env env, const Address& address) {
   return object;
 }
 
+Napi::Object FromQueue(Napi::Env env, const Queue& queue) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("length", queue.length);
+  object.Set("limit", queue.limit);
+  return object;
+}
+
+Napi::Object FromCredentials(Napi::Env env, const Credentials& credentials) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("pid", credentials.pid);
+  object.Set("uid", credentials.uid);
+  object.Set("gid", credentials.gid);
+  return object;
+}
+
+Napi::Value Give(Napi::Env env, Descriptor* descriptor) {
+  Napi::Number number = Napi::Number::New(env, descriptor->get());
+  descriptor->release();
+  return number;
+}
+
+Napi::Value GivePair(Napi::Env env, Descriptor* first, Descriptor* second) {
+  Napi::Array pair = Napi::Array::New(env, 2);
+  pair.Set(0u, Napi::Number::New(env, first->get()));
+  pair.Set(1u, Napi::Number::New(env, second->get()));
+  first->release();
+  second->release();
+  return pair;
+}
+
 }  // namespace handoff

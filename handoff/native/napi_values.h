@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "address.h"
+#include "descriptor.h"
+#include "socket.h"
 #include "status.h"
 
 namespace handoff {
@@ -42,5 +44,11 @@ int InetFamily(const Napi::CallbackInfo& info, size_t index);
 
 Napi::Object FromAddress(Napi::Env env, const Address& address);
 const char* FamilyName(int family);
+Napi::Object FromQueue(Napi::Env env, const Queue& queue);
+Napi::Object FromCredentials(Napi::Env env, const Credentials& credentials);
+
+// A descriptor's number. The JavaScript side owns it from here on.
+Napi::Value Give(Napi::Env env, Descriptor* descriptor);
+Napi::Value GivePair(Napi::Env env, Descriptor* first, Descriptor* second);
 
 }  // namespace handoff

@@ -1,4 +1,4 @@
-// How the kernel side answers: which call failed and why. errno becomes a JavaScript error in binding.cpp
+// How the kernel side answers: which call failed and why. errno becomes a JavaScript error in napi_values.cpp
 // only.
 #pragma once
 

@@ -99,6 +99,13 @@ describe("a candidate that fails with users", () => {
       "enter rolling-back DEPLOY_CANDIDATE_NOT_READY",
     ],
     [
+      "exited, and none is ready any more",
+      "baking",
+      {},
+      failing({ exits: 1, ready: 0 }),
+      "enter rolling-back DEPLOY_CANDIDATE_EXITED",
+    ],
+    [
       "is not ready any more while shifting",
       "shifting",
       { weight: 1 },

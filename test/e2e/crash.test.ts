@@ -52,10 +52,17 @@ test("an instance killed under load comes back on its slot, and what was queued 
     accepted.push(pid);
   }
   const service = await daemon.service();
-  expect(service.generations).toMatchObject([{ number: 1, state: "serving", instances: [{ id: 1, restarts: 5 }] }]);
+  expect(service.generations).toMatchObject([
+    { number: 1, state: "serving", instances: [{ id: 1, restarts: 5 }] },
+  ]);
   const report = await load.stop();
   const { refused, cut, late } = lost(report);
-  expect({ refused, cut, late, timeout: report.timeout }).toEqual({ refused: 0, cut: 0, late: 0, timeout: 0 });
+  expect({ refused, cut, late, timeout: report.timeout }).toEqual({
+    refused: 0,
+    cut: 0,
+    late: 0,
+    timeout: 0,
+  });
   // At most what was in the process' hands when it was killed: no more than the clients' 8 connections each time.
   expect(report.reset + report.eof).toBeLessThanOrEqual(8 * accepted.length);
 });
@@ -79,13 +86,24 @@ test(
   "the daemon killed with slot 0 idle, a gated candidate in 1 and the current generation in 2 lets nobody notice",
   { timeout: 120_000 },
   async () => {
-    const wait = ["/bin/sh", "-c", "case $HANDOFF_VERSION in held) until [ -e {dir}/go ]; do sleep 0.02; done;; esac"];
+    const wait = [
+      "/bin/sh",
+      "-c",
+      "case $HANDOFF_VERSION in held) until [ -e {dir}/go ]; do sleep 0.02; done;; esac",
+    ];
     await using daemon = await startDaemon({
       config: configuration({ verify: [{ command: wait, timeout: "100s" }] }),
     });
     const { where, target } = addressOf(await daemon.status(), "web");
     await using fresh = startLoad({ target, mode: "new", connections: 8, rate: 400, seconds: 100 });
-    await using kept = startLoad({ target, mode: "keepalive", connections: 8, thinkMs: [0, 20], rate: 200, seconds: 100 });
+    await using kept = startLoad({
+      target,
+      mode: "keepalive",
+      connections: 8,
+      thinkMs: [0, 20],
+      rate: 200,
+      seconds: 100,
+    });
     await Promise.all([fresh.started, kept.started]);
     await arrange(daemon, { idle: 0, candidate: 1, current: 2 });
     const before = await daemon.service();
@@ -101,7 +119,9 @@ test(
     await daemon.restart();
     const after = await daemon.service();
     expect({ current: after.current, candidate: after.candidate }).toEqual({ current, candidate });
-    expect([...(await pidsOf(daemon, current ?? 0)), ...(await pidsOf(daemon, candidate ?? 0))]).toEqual(instances);
+    expect([...(await pidsOf(daemon, current ?? 0)), ...(await pidsOf(daemon, candidate ?? 0))]).toEqual(
+      instances,
+    );
     expect(await countConnections(1_000, where)).toEqual({ [String(current)]: 1_000 });
 
     // The deploy that was under way goes on by its own rules, and the next one works.

@@ -20,7 +20,11 @@ function heldInVerification(address: string) {
         listeners: ["web"],
         verify: [
           {
-            command: ["/bin/sh", "-c", "[ $HANDOFF_VERSION = v0 ] || until [ -e {dir}/go ]; do sleep 0.02; done"],
+            command: [
+              "/bin/sh",
+              "-c",
+              "[ $HANDOFF_VERSION = v0 ] || until [ -e {dir}/go ]; do sleep 0.02; done",
+            ],
             timeout: "100s",
           },
         ],

@@ -1,6 +1,6 @@
 /** What is refused, and what is stopped by those who asked for it: nothing changes, and it is said why. */
 import { existsSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { eventually } from "../support/processes.ts";
 import { NOTHING, Stage } from "../support/stage.ts";
 import { lost } from "../support/load.ts";
@@ -8,8 +8,10 @@ import type { Deploy } from "../support/status.ts";
 
 describe("a deploy that cannot begin changes nothing:", () => {
   let stage: Stage;
-  beforeAll(async () => void (stage = await Stage.open()));
-  afterAll(async () => stage[Symbol.asyncDispose]());
+  beforeAll(async () => {
+    stage = await Stage.open();
+    return () => stage[Symbol.asyncDispose]();
+  });
 
   /** Asks by handoffctl and by the API; both are refused, and no deploy comes of it. */
   async function refused(version: string): Promise<{ readonly code: string; readonly detail: string }> {
@@ -53,7 +55,9 @@ describe("a deploy that cannot begin changes nothing:", () => {
     const [won, other] = one.code === 0 ? [one, two] : [two, one];
     const { id, from, to } = await stage.lastDeploy();
     expect([won.code, other.code]).toEqual([0, 4]);
-    expect(other.stderr).toMatch(new RegExp(`Deploy ${id} of api to generation ${to} is \\w+; nothing was started`));
+    expect(other.stderr).toMatch(
+      new RegExp(`Deploy ${id} of api to generation ${to} is \\w+; nothing was started`),
+    );
     expect(to).toBe((from ?? 0) + 1);
     expect((await stage.daemon.service()).current).toBe(to);
     expect(lost(await load.stop())).toEqual(NOTHING);
@@ -62,8 +66,10 @@ describe("a deploy that cannot begin changes nothing:", () => {
 
 describe("a deploy that is aborted", () => {
   let stage: Stage;
-  beforeAll(async () => void (stage = await Stage.open()));
-  afterAll(async () => stage[Symbol.asyncDispose]());
+  beforeAll(async () => {
+    stage = await Stage.open({ service: { verify: [{ command: ["./smoke"], timeout: "60s" }] } });
+    return () => stage[Symbol.asyncDispose]();
+  });
 
   /** Aborts `version` by handoffctl once it is in `phase` and `when` holds. */
   async function aborts(version: string, phase: string, more: readonly string[] = [], when = () => true) {
@@ -93,7 +99,7 @@ describe("a deploy that is aborted", () => {
 
   test("while it is verified ends its candidate and the command that verifies it", async () => {
     const mark = stage.path("tested", "began");
-    stage.install("tested", { program: "polite.mjs", smoke: `touch ${mark}; sleep 0.9` });
+    stage.install("tested", { program: "polite.mjs", smoke: `touch ${mark}; sleep 60` });
     const { deploy, reason } = await aborts("tested", "verifying", [], () => existsSync(mark));
     expect(deploy.phases.map(({ phase }) => phase)).toEqual(["starting", "verifying", "aborted"]);
     expect(reason.message).toContain(`Traffic stays on generation ${deploy.from ?? 0}.`);

@@ -5,7 +5,15 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { asText, asU32, encodeFrame, parseFrame, textField, type Frame } from "../../handoff/frame.ts";
 import { companion, native, type SpawnedProcess } from "../../handoff/native.ts";
 import { alive, descriptorCount, eventually, rssKiB } from "../support/processes.ts";
-import { closeAll, endOf, expectTableUnchanged, readable, receive, runScript, variables } from "./native-support.ts";
+import {
+  closeAll,
+  endOf,
+  expectTableUnchanged,
+  readable,
+  receive,
+  runScript,
+  variables,
+} from "./native-support.ts";
 
 const OK = 4;
 const FAIL = 3;
@@ -30,8 +38,8 @@ function startKeeper(): void {
   native.bind(listener, { family: "unix", path });
   native.listen(listener, 8);
   const file = companion("handoff-keeper");
-  const [program, ...args] = limit === "" ? [file] : ["/bin/sh", "-c", `ulimit -n ${limit}; exec ${file}`];
-  keeper = native.spawn(program ?? "", [program ?? "", ...args], variables(), [nothing, nothing, 2, listener]);
+  const argv = limit === "" ? [file] : ["/bin/sh", "-c", `ulimit -n ${limit}; exec ${file}`];
+  keeper = native.spawn(limit === "" ? file : "/bin/sh", argv, variables(), [nothing, nothing, 2, listener]);
   closeAll(nothing, listener);
 }
 
@@ -216,7 +224,14 @@ it.each<[string, Uint8Array, number]>([
   ["fewer descriptors than names", frame(PUT, ["x", "y"]), 1],
   ["more descriptors than names", frame(PUT, ["x"]), 2],
   ["a PUT of nothing", frame(PUT), 0],
-  ["more descriptors than a frame may have", frame(PUT, Array.from({ length: 251 }, (_, i) => `${i}`)), 251],
+  [
+    "more descriptors than a frame may have",
+    frame(
+      PUT,
+      Array.from({ length: 251 }, (_, i) => `${i}`),
+    ),
+    251,
+  ],
   ["names in a LIST", frame(LIST, ["x"]), 0],
   ["descriptors with a LIST", frame(LIST), 3],
   ["descriptors with a REMOVE", frame(REMOVE, ["x"]), 1],
@@ -227,7 +242,13 @@ it.each<[string, Uint8Array, number]>([
   await ask(good, frame(PUT, ["kept"]), [file]);
   const before = descriptorCount(keeper.pid);
   const bad = connect();
-  expect(native.sendMessage(bad, bytes, Array.from({ length: count }, () => file))).toBe(true);
+  expect(
+    native.sendMessage(
+      bad,
+      bytes,
+      Array.from({ length: count }, () => file),
+    ),
+  ).toBe(true);
   await dropped(bad);
   native.close(bad);
   expect([...(await list(good)).held.keys()]).toEqual(["kept"]);
@@ -245,7 +266,15 @@ it("a client that does not take its answer keeps nobody waiting, and what was re
       PUT,
       names.map((name) => `${part}-${name}`.padStart(255, "x")),
     );
-    expect((await ask(good, request, names.map(() => writer))).type).toBe(OK);
+    expect(
+      (
+        await ask(
+          good,
+          request,
+          names.map(() => writer),
+        )
+      ).type,
+    ).toBe(OK);
   }
   native.close(writer);
   const bad = connect();
@@ -254,7 +283,13 @@ it("a client that does not take its answer keeps nobody waiting, and what was re
   // Its answer does not fit into its queue, so the keeper still has some of it to send.
   expect((await list(good)).held.size).toBe(3000);
   for (let part = 0; part < 12; part++) {
-    await ask(good, frame(REMOVE, names.map((name) => `${part}-${name}`.padStart(255, "x"))));
+    await ask(
+      good,
+      frame(
+        REMOVE,
+        names.map((name) => `${part}-${name}`.padStart(255, "x")),
+      ),
+    );
   }
   expect((await list(good)).held.size).toBe(0);
   expect(descriptorCount(keeper.pid)).toBeGreaterThan(1000);
@@ -283,9 +318,14 @@ it("what does not fit is answered with EMFILE, nothing of it is kept, and the re
 
   const fd = connect();
   const file = native.memfd("file");
-  const names = (prefix: string, count: number): string[] => Array.from({ length: count }, (_, i) => `${prefix}${i}`);
+  const names = (prefix: string, count: number): string[] =>
+    Array.from({ length: count }, (_, i) => `${prefix}${i}`);
   const put = (prefix: string, count: number): Promise<Frame> =>
-    ask(fd, frame(PUT, names(prefix, count)), Array.from({ length: count }, () => file));
+    ask(
+      fd,
+      frame(PUT, names(prefix, count)),
+      Array.from({ length: count }, () => file),
+    );
   expect((await put("a", 40)).type).toBe(OK);
   for (const count of [5, 30, 200]) {
     const { type, fields } = await put("b", count);

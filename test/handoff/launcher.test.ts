@@ -1,5 +1,15 @@
 /** handoff-exec as a process, spoken to in bytes (docs/wire.md). */
-import { fstatSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import {
+  chmodSync,
+  fstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -14,7 +24,15 @@ import {
   type Field,
 } from "../../handoff/frame.ts";
 import { companion, native, type ExitStatus } from "../../handoff/native.ts";
-import { closeAll, contentOf, endOf, expectTableUnchanged, readable, receive, variables } from "./native-support.ts";
+import {
+  closeAll,
+  contentOf,
+  endOf,
+  expectTableUnchanged,
+  readable,
+  receive,
+  variables,
+} from "./native-support.ts";
 
 const GRANT = 1;
 const ACK = 2;
@@ -111,11 +129,17 @@ class Launcher {
   readonly pid: number;
   readonly #pidfd: number;
 
-  constructor(limit = "") {
+  /** `before` is what a shell does first, in the same process. */
+  constructor(before = "") {
     const [ours, theirs] = native.seqpacketPair();
     const file = companion("handoff-exec");
-    const [program, ...args] = limit === "" ? [file] : ["/bin/sh", "-c", `ulimit -n ${limit}; exec ${file}`];
-    const child = native.spawn(program ?? "", [program ?? "", ...args], variables(), [nothing, output, output, theirs]);
+    const argv = before === "" ? [file] : ["/bin/sh", "-c", `${before}; exec ${file}`];
+    const child = native.spawn(before === "" ? file : "/bin/sh", argv, variables(), [
+      nothing,
+      output,
+      output,
+      theirs,
+    ]);
     native.close(theirs);
     this.channel = ours;
     this.pid = child.pid;
@@ -173,16 +197,22 @@ class Launcher {
 }
 
 /** Grants, expects the acknowledgement and success, and returns what the program wrote. */
-async function runs(memfd: number, offers: readonly Offer[] = []): Promise<string> {
-  const launcher = new Launcher();
+async function runs(memfd: number, offers: readonly Offer[] = [], before = ""): Promise<string> {
+  const launcher = new Launcher(before);
   launcher.grant(memfd, offers);
   expect(await launcher.hears()).toMatchObject({ type: ACK, count: offers.length });
-  const status = await launcher.end();
-  expect({ status, output: contentOf(output) }).toEqual({
-    status: { code: 0, signal: null },
-    output: contentOf(output),
-  });
+  expect(await launcher.end(), contentOf(output)).toEqual({ code: 0, signal: null });
   return contentOf(output);
+}
+
+/** A launcher that was started by another one, and so is what `fields` make of it. `outer` waits for it. */
+async function nested(...fields: readonly Field[]): Promise<{ outer: Launcher; inner: Launcher }> {
+  const outer = new Launcher();
+  const [ours, theirs] = native.seqpacketPair();
+  outer.grant(specification([companion("handoff-exec")], ...fields), [{ name: "channel", fd: theirs }]);
+  native.close(theirs);
+  expect((await outer.hears()).type).toBe(ACK);
+  return { outer, inner: Object.create(outer, { channel: { value: ours } }) as Launcher };
 }
 
 /** Grants, and returns what it failed with: before the acknowledgement, or after it. */
@@ -251,7 +281,12 @@ describe("a grant", () => {
       const memfd = specification("echo started");
       const spec = entry(0, BigInt(fstatSync(memfd).ino), "");
       launcher.send(GRANT, [u32Field(TOTAL, 2), spec, wrong], [memfd, one]);
-      expect(await launcher.hears()).toMatchObject({ type: FAIL, step: "grant", errno: "EBADMSG", text: "web" });
+      expect(await launcher.hears()).toMatchObject({
+        type: FAIL,
+        step: "grant",
+        errno: "EBADMSG",
+        text: "web",
+      });
       expect(await launcher.end()).toEqual({ code: 127, signal: null });
       native.close(memfd);
     }
@@ -278,9 +313,15 @@ describe("a grant", () => {
     ["no specification first", (fd) => ({ fields: [total(2), item(fd), item(fd)], count: 2 })],
     ["two specifications", (fd) => ({ fields: [total(2), spec(fd), spec(fd)], count: 2 })],
     ["an unknown kind", (fd) => ({ fields: [total(2), spec(fd), entry(3, 1n, "x")], count: 2 })],
-    ["a name that would split LISTEN_FDNAMES", (fd) => ({ fields: [total(2), spec(fd), item(fd, "a:b")], count: 2 })],
+    [
+      "a name that would split LISTEN_FDNAMES",
+      (fd) => ({ fields: [total(2), spec(fd), item(fd, "a:b")], count: 2 }),
+    ],
     ["a name with NUL", (fd) => ({ fields: [total(2), spec(fd), item(fd, "a\0b")], count: 2 })],
-    ["a name that is too long", (fd) => ({ fields: [total(2), spec(fd), item(fd, "x".repeat(256))], count: 2 })],
+    [
+      "a name that is too long",
+      (fd) => ({ fields: [total(2), spec(fd), item(fd, "x".repeat(256))], count: 2 }),
+    ],
     ["a field of another message", (fd) => ({ fields: [total(1), spec(fd), u32Field(3, 1)], count: 1 })],
   ])("with %s is refused, and nothing is started", async (_, build) => {
     const launcher = new Launcher();
@@ -306,7 +347,7 @@ describe("a grant", () => {
   });
 
   it("whose descriptors were lost to RLIMIT_NOFILE is refused as such", async () => {
-    const launcher = new Launcher("20");
+    const launcher = new Launcher("ulimit -n 20");
     launcher.grant(
       specification("echo started"),
       Array.from({ length: 50 }, (_, i) => ({ name: `${i}`, fd: output })),
@@ -365,10 +406,14 @@ describe("the program", () => {
         { name: "store", fd: file },
         { name: "web", fd: one },
       ],
+      "exec 9</etc/passwd", // One that the launcher itself was given by mistake.
     );
     const [first = "", ...rest] = text.split("\n");
     expect(first).toBe("3 web:store:web 1 none ä b");
-    const found = [...rest.join("\n").matchAll(/ (\d+) -> (\S+)/g)].map(([, fd, target]) => [Number(fd), target]);
+    const found = [...rest.join("\n").matchAll(/ (\d+) -> (\S+)/g)].map(([, fd, target]) => [
+      Number(fd),
+      target,
+    ]);
     const socket = `socket:[${fstatSync(one).ino}]`;
     expect(found.slice(0, 6)).toEqual([
       [0, "/dev/null"],
@@ -392,28 +437,21 @@ describe("the program", () => {
   it("gets 600 descriptors, in order", async () => {
     const files = Array.from({ length: 600 }, (_, i) => native.memfd(`file-${i}`));
     const text = await runs(
-      specification('echo $LISTEN_FDS; exec readlink /proc/self/fd/3 /proc/self/fd/300 /proc/self/fd/602'),
+      specification("echo $LISTEN_FDS; exec readlink /proc/self/fd/3 /proc/self/fd/300 /proc/self/fd/602"),
       files.map((fd, i) => ({ name: `n${i}`, fd })),
     );
     expect(text).toBe("600\n/memfd:file-0 (deleted)\n/memfd:file-297 (deleted)\n/memfd:file-599 (deleted)\n");
     closeAll(...files);
   });
 
-  it("keeps the channel as HANDOFF_FD where it asked for it", async () => {
+  it("keeps the channel as HANDOFF_FD, after the last descriptor, where it asked for it", async () => {
     const launcher = new Launcher();
-    const script = 'echo "$HANDOFF_FD"; readlink /proc/self/fd/4; read line <&$HANDOFF_FD; echo "$line"';
     const file = native.memfd("file");
-    launcher.grant(specification(script, flag(CHANNEL)), [{ name: "file", fd: file }]);
+    const script = "import os; os.write(int(os.environ['HANDOFF_FD']), os.environ['HANDOFF_FD'].encode())";
+    launcher.grant(specification(["python3", "-c", script], flag(CHANNEL)), [{ name: "file", fd: file }]);
     expect((await launcher.hears()).type).toBe(ACK);
-    // One letter a message: the shell reads byte by byte, and the rest of a message would be lost.
-    for (const letter of "hi\n") native.sendMessage(launcher.channel, Buffer.from(letter), []);
-    native.setNonblocking(launcher.channel, true);
-    const status = await launcher.end();
-    expect([status.code, ...contentOf(output).split("\n").slice(0, 2)]).toEqual([
-      0,
-      "4",
-      expect.stringMatching(/^socket:/) as string,
-    ]);
+    expect(Buffer.from((await receive(launcher.channel)).bytes).toString()).toBe("4");
+    expect(await launcher.end()).toEqual({ code: 0, signal: null });
     native.close(file);
   });
 
@@ -431,7 +469,6 @@ describe("the program", () => {
 
   it("has the limits, umask, nice value, user, groups, directory and no_new_privs of the specification", async () => {
     mkdirSync(`${folder}/work`, { mode: 0o755 });
-    const { chmodSync } = await import("node:fs");
     chmodSync(folder, 0o755);
     const text = await runs(
       specification(
@@ -461,8 +498,12 @@ describe("the program", () => {
   });
 
   it("has no supplementary group of the daemon's where its user was changed and none was named", async () => {
-    const text = await runs(specification("cat /proc/self/status", u32Field(UID, 4711), u32Field(GID, 4712)));
-    expect(text).toMatch(/^Groups:\t ?$/m);
+    const { outer, inner } = await nested(u32Field(GROUP, 4713), u32Field(GROUP, 4714));
+    inner.grant(specification("cat /proc/self/status", u32Field(UID, 4711), u32Field(GID, 4712)));
+    expect((await inner.hears()).type).toBe(ACK);
+    expect(await outer.end()).toEqual({ code: 0, signal: null });
+    expect(contentOf(output)).toMatch(/^Groups:\t ?$/m);
+    native.close(inner.channel);
   });
 
   it("is as the daemon is where nothing was asked", async () => {
@@ -490,7 +531,10 @@ describe("a failure after the acknowledgement says its step, its errno and what 
       acknowledged: true,
     });
     expect(await fails(specification(["absent"], path))).toMatchObject({ errno: "ENOENT", text: "absent" });
-    expect(await fails(specification(["forbidden"], path))).toMatchObject({ errno: "EACCES", text: "forbidden" });
+    expect(await fails(specification(["forbidden"], path))).toMatchObject({
+      errno: "EACCES",
+      text: "forbidden",
+    });
     expect(await fails(specification([folder]))).toMatchObject({ errno: "EACCES", text: folder });
   });
 
@@ -514,7 +558,10 @@ describe("a failure after the acknowledgement says its step, its errno and what 
       program.write("/nolib/", at, "latin1");
       writeFileSync(`${folder}/dynamic`, program, { mode: 0o755 });
       const { errno, text } = await fails(specification([`${folder}/dynamic`]));
-      expect([errno, text]).toEqual(["ENOENT", expect.stringMatching(/^\/nolib\/.*, the interpreter of /) as string]);
+      expect([errno, text]).toEqual([
+        "ENOENT",
+        expect.stringMatching(/^\/nolib\/.*, the interpreter of /) as string,
+      ]);
     }
   });
 
@@ -526,7 +573,10 @@ describe("a failure after the acknowledgement says its step, its errno and what 
       acknowledged: true,
     });
     const fields = [u32Field(UID, 4711), u32Field(GID, 4711), textField(DIRECTORY, folder)];
-    expect(await fails(specification("true", ...fields))).toMatchObject({ step: "directory", errno: "EACCES" });
+    expect(await fails(specification("true", ...fields))).toMatchObject({
+      step: "directory",
+      errno: "EACCES",
+    });
   });
 
   it("limits: above what is allowed", async () => {
@@ -546,32 +596,32 @@ describe("a failure after the acknowledgement says its step, its errno and what 
   });
 
   it("identity and priority: without the right to change them", async () => {
-    // A launcher that is nobody already: started by another one, whose channel it gets.
     const attempt = async (...fields: Field[]): Promise<Told> => {
-      const outer = new Launcher();
-      const [ours, theirs] = native.seqpacketPair();
-      outer.grant(specification([companion("handoff-exec")], u32Field(UID, 65534), u32Field(GID, 65534)), [
-        { name: "channel", fd: theirs },
-      ]);
-      native.close(theirs);
-      await outer.hears();
-      const inner = Object.create(outer, { channel: { value: ours } }) as Launcher;
+      const { outer, inner } = await nested(u32Field(UID, 65534), u32Field(GID, 65534));
       inner.grant(specification("true", ...fields));
       let told = await inner.hears();
       if (told.type === ACK) told = await inner.hears();
       expect(await outer.end()).toEqual({ code: 127, signal: null });
-      native.close(ours);
+      native.close(inner.channel);
       return told;
     };
     expect(await attempt(u32Field(UID, 0))).toMatchObject({ step: "identity", errno: "EPERM", text: "uid" });
     expect(await attempt(u32Field(GID, 0))).toMatchObject({ step: "identity", errno: "EPERM", text: "gid" });
-    expect(await attempt(u32Field(GROUP, 0))).toMatchObject({ step: "identity", errno: "EPERM", text: "groups" });
+    expect(await attempt(u32Field(GROUP, 0))).toMatchObject({
+      step: "identity",
+      errno: "EPERM",
+      text: "groups",
+    });
     expect(await attempt(u32Field(NICE, 0xffff_fff0))).toMatchObject({ step: "priority", errno: "EACCES" });
   });
 });
 
 it("started by hand, the launcher says that it needs a channel", async () => {
-  const child = native.spawn(companion("handoff-exec"), ["handoff-exec"], variables(), [nothing, output, output]);
+  const child = native.spawn(companion("handoff-exec"), ["handoff-exec"], variables(), [
+    nothing,
+    output,
+    output,
+  ]);
   expect(await endOf(child)).toEqual({ code: 127, signal: null });
   expect(contentOf(output)).toContain("descriptor 3 is not a channel");
 });

@@ -25,7 +25,11 @@ beforeEach(() => {
 afterEach(() => closeAll(nothing, output));
 
 /** Runs a program to its end and returns what it wrote. */
-async function run(file: string, args: readonly string[], descriptors = [nothing, output, output]): Promise<string> {
+async function run(
+  file: string,
+  args: readonly string[],
+  descriptors = [nothing, output, output],
+): Promise<string> {
   const status = await endOf(native.spawn(file, [file, ...args], variables(), descriptors));
   expect(status).toEqual({ code: 0, signal: null });
   return contentOf(output);
@@ -40,10 +44,16 @@ function cat(): SpawnedProcess & { readonly writer: number } {
 }
 
 it("the child has its descriptors at 0, 1, … in order, and nothing else", async () => {
+  // One that someone forgot to mark: it is not inherited all the same.
+  const unmarked = native.memfd("unmarked");
+  native.setCloexec(unmarked, false);
   const listed = await run("/bin/ls", ["-l", "/proc/self/fd"]);
-  const found = [...listed.matchAll(/ (\d+) -> (\S+)/g)].map(([, fd, target]) => `${fd ?? ""} ${target ?? ""}`);
+  const found = [...listed.matchAll(/ (\d+) -> (\S+)/g)].map(
+    ([, fd, target]) => `${fd ?? ""} ${target ?? ""}`,
+  );
   expect(found.slice(0, 3)).toEqual(["0 /dev/null", "1 /memfd:output", "2 /memfd:output"]);
   expect(found).toHaveLength(4); // The fourth is the folder that ls reads.
+  native.close(unmarked);
 });
 
 it("descriptors are placed right where sources and targets overlap: swaps, cycles, duplicates, in place", async () => {
@@ -65,7 +75,7 @@ it("descriptors are placed right where sources and targets overlap: swaps, cycle
   for (const [target, source] of wanted) descriptors[target] = source;
   const script = [...wanted.keys()].map((fd) => `readlink /proc/self/fd/${fd}`).join("; ");
   const seen = (await run("/bin/sh", ["-c", script], descriptors)).trim().split("\n");
-  expect(seen).toEqual([...wanted.values()].map((fd) => `/memfd:file-${files.indexOf(fd)} (deleted)`.split(" ")[0] + " (deleted)"));
+  expect(seen).toEqual([...wanted.values()].map((fd) => `/memfd:file-${files.indexOf(fd)} (deleted)`));
   closeAll(...files);
 });
 
@@ -76,7 +86,8 @@ it("the child begins with default signal dispositions, none blocked, in a sessio
     /(?=^\d+ \(cat\))/m,
   );
   process.off("SIGUSR2", handler);
-  for (const mask of ["SigBlk", "SigIgn", "SigCgt", "SigPnd"]) expect(status).toContain(`${mask}:\t0000000000000000`);
+  for (const mask of ["SigBlk", "SigIgn", "SigCgt", "SigPnd"])
+    expect(status).toContain(`${mask}:\t0000000000000000`);
   const fields = stat.split(" ");
   expect([fields[4], fields[5]]).toEqual([fields[0], fields[0]]); // Process group and session.
 });
@@ -113,9 +124,9 @@ it("a failing execve is told at once by its errno, and leaves no process and no 
   const bad = [nothing, 1_000_000];
   expect(failureOf(() => native.spawn("/bin/true", ["true"], [], bad))).toBe("EBADF of dup2");
   expect(childrenOf(process.pid)).toEqual(before);
-  expect(readFileSync(`/proc/self/task/${process.pid}/children`, "latin1").trim().split(" ").filter(Boolean)).toHaveLength(
-    before.length,
-  );
+  expect(
+    readFileSync(`/proc/self/task/${process.pid}/children`, "latin1").trim().split(" ").filter(Boolean),
+  ).toHaveLength(before.length);
   rmSync(folder, { recursive: true });
 });
 

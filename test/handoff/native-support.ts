@@ -40,7 +40,12 @@ export function expectTableUnchanged(): void {
 }
 
 /** The error that `call` throws, as the addon promises it. */
-export function failure(call: () => unknown): { code: string; syscall: string; errno: number; message: string } {
+export function failure(call: () => unknown): {
+  code: string;
+  syscall: string;
+  errno: number;
+  message: string;
+} {
   try {
     call();
   } catch (error) {
@@ -121,7 +126,7 @@ export async function runScript(
 ): Promise<Exit & { stdout: string; stderr: string }> {
   const { wrapper = [], ...rest } = options;
   const script = `const native = require(${JSON.stringify(addon)});\n${code}`;
-  const [file = "", ...args] = [...wrapper, process.execPath, "-e", script];
+  const [file, ...args] = [...wrapper, process.execPath, "-e", script];
   const child = start(file, args, { ...rest, stdio: ["ignore", "pipe", "pipe"] });
   const [stdout, stderr, exit] = await Promise.all([
     text(child.child.stdout as Readable),

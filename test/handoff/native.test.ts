@@ -18,7 +18,7 @@ expectTableUnchanged();
 /** Descriptors that the test at hand opened; closed after it. */
 let opened: number[] = [];
 function own<T extends number | readonly number[]>(descriptors: T): T {
-  opened.push(...(typeof descriptors === "number" ? [descriptors] : descriptors));
+  opened.push(...([descriptors].flat() as number[]));
   return descriptors;
 }
 beforeEach(() => {
@@ -103,7 +103,9 @@ describe("errors", () => {
       ["countByMark", -1, 0, 0],
       ["unixListenQueue", 2 ** 32],
     ] as const) {
-      expect(() => untyped[name]?.(...values), `${name}(${values.map(String).join(", ")})`).toThrow(TypeError);
+      expect(() => untyped[name]?.(...values), `${name}(${values.map(String).join(", ")})`).toThrow(
+        TypeError,
+      );
     }
     expect(() => new native.Poll(0, undefined as unknown as () => void)).toThrow(TypeError);
   });
@@ -123,6 +125,7 @@ describe("errors", () => {
         socket: () => native.socket("inet", "stream", false), pair: () => native.seqpacketPair(),
         accept: () => native.accept(listener), pidfdOpen: () => native.pidfdOpen(process.pid),
         pidfdGetfd: () => native.pidfdGetfd(self, 0), diagSockets: () => native.diagSockets("inet", 1, 0),
+        diagConnection: () => native.diagConnection(...Array(2).fill({ family: "inet", host: "127.0.0.1", port: 1 })),
         countByMark: () => native.countByMark(2, 0, 0), unixListenQueue: () => native.unixListenQueue(1),
         spawn: () => native.spawn("/bin/true", ["true"], [], []),
       };
@@ -143,6 +146,7 @@ describe("errors", () => {
       "pidfdOpen pidfd_open EMFILE",
       "pidfdGetfd pidfd_getfd EMFILE",
       "diagSockets socket EMFILE",
+      "diagConnection socket EMFILE",
       "countByMark socket EMFILE",
       "unixListenQueue socket EMFILE",
       "spawn clone EMFILE",
@@ -252,7 +256,11 @@ describe("sockets", () => {
 
   it("listen, connect and accept at a path and at an abstract name", async () => {
     const folder = mkdtempSync(`${tmpdir()}/native-`);
-    for (const path of [`${folder}/socket`, `\0${folder}`, `${folder}/${"x".repeat(107 - folder.length - 1)}`]) {
+    for (const path of [
+      `${folder}/socket`,
+      `\0${folder}`,
+      `${folder}/${"x".repeat(107 - folder.length - 1)}`,
+    ]) {
       const server = own(native.socket("unix", "stream", true));
       native.bind(server, { family: "unix", path });
       native.listen(server, 1);
@@ -362,7 +370,9 @@ describe("sockets", () => {
 
 describe("a reuseport filter", () => {
   /** struct sock_filter: code u16, jt u8, jf u8, k u32. */
-  function program(...instructions: readonly [code: number, jt: number, jf: number, k: number][]): Uint8Array {
+  function program(
+    ...instructions: readonly [code: number, jt: number, jf: number, k: number][]
+  ): Uint8Array {
     const bytes = Buffer.alloc(8 * instructions.length);
     instructions.forEach(([code, jt, jf, k], i) => {
       bytes.writeUInt16LE(code, 8 * i);
@@ -448,7 +458,11 @@ describe("messages", () => {
     const message = native.receiveMessage(other, Buffer.alloc(10), SCM_MAX_FD);
     own(message?.descriptors ?? []);
     expect(message?.descriptors).toHaveLength(1);
-    expect(message?.credentials).toEqual({ pid: process.pid, uid: process.getuid?.(), gid: process.getgid?.() });
+    expect(message?.credentials).toEqual({
+      pid: process.pid,
+      uid: process.getuid?.(),
+      gid: process.getgid?.(),
+    });
   });
 
   it("say false when the queue is full and null when it is empty", () => {
@@ -466,7 +480,10 @@ describe("messages", () => {
     const [one, other] = native.seqpacketPair();
     native.sendMessage(one, Buffer.from("longer"), []);
     native.close(one);
-    expect(native.receiveMessage(other, Buffer.alloc(3), 0)).toMatchObject({ length: 3, dataTruncated: true });
+    expect(native.receiveMessage(other, Buffer.alloc(3), 0)).toMatchObject({
+      length: 3,
+      dataTruncated: true,
+    });
     expect(native.receiveMessage(other, Buffer.alloc(3), 0)).toMatchObject({ length: 0, descriptors: [] });
     native.close(other);
   });
@@ -487,7 +504,13 @@ describe("messages", () => {
 describe("users and groups", () => {
   it("are found by name and by number", () => {
     const superuser = native.lookupUser("root");
-    expect(superuser).toEqual({ name: "root", uid: 0, gid: 0, home: "/root", shell: expect.any(String) as string });
+    expect(superuser).toEqual({
+      name: "root",
+      uid: 0,
+      gid: 0,
+      home: "/root",
+      shell: expect.any(String) as string,
+    });
     expect(native.lookupUser(0)).toEqual(superuser);
     expect(native.lookupGroup("root")).toBe(0);
     expect(native.groupsOf("root", 4711).sort((a, b) => a - b)).toContain(4711);
@@ -508,7 +531,12 @@ describe("diagnosis", () => {
     });
     const one = await client(address);
     const remotePort = (native.localAddress(one) as InetAddress).port;
-    const common = { family: "inet", localHost: "127.0.0.1", localPort: address.port, uid: process.getuid?.() };
+    const common = {
+      family: "inet",
+      localHost: "127.0.0.1",
+      localPort: address.port,
+      uid: process.getuid?.(),
+    };
     const listening = {
       ...common,
       state: TCP.LISTEN,
@@ -530,6 +558,22 @@ describe("diagnosis", () => {
     ]);
     expect(native.diagSockets("inet", 1 << TCP.LISTEN, 0)).toContainEqual(listening);
     expect(native.diagSockets("inet6", states, address.port)).toEqual([]);
+  });
+
+  it("finds one connection by its two ends, and says null where there is none", async () => {
+    for (const host of ["127.0.0.1", "::1"]) {
+      const { fd, address } = listener({ family: host === "::1" ? "inet6" : "inet", host, port: 0 });
+      const one = await client(address);
+      const other = await accepted(fd);
+      const local = native.localAddress(one) as InetAddress;
+      const found = { state: TCP.ESTABLISHED, family: address.family, localHost: host, remoteHost: host };
+      const ports = { localPort: local.port, remotePort: address.port };
+      expect(native.diagConnection(local, address)).toMatchObject({ ...found, ...ports });
+      expect(native.diagConnection(address, local)).toMatchObject({ inode: fstatSync(other).ino });
+      expect(native.diagConnection(address, { ...local, port: 1 })).toBeNull(); // The listener is no answer.
+      const mixed = { family: host === "::1" ? "inet" : "inet6", host: "127.0.0.1", port: 1 } as const;
+      expect(failureOf(() => native.diagConnection(address, mixed))).toBe("EINVAL of sendto");
+    }
   });
 
   it("shows a dual-stack socket's IPv4 addresses as such", async () => {
@@ -842,7 +886,9 @@ describe("a poll", () => {
 });
 
 it("the addon knows the same SCM_MAX_FD as its sources", () => {
-  const sources = readdirSync("handoff/native").filter((name) => name === "message.h" || name === "passing.h");
+  const sources = readdirSync("handoff/native").filter(
+    (name) => name === "message.h" || name === "passing.h",
+  );
   for (const name of sources) {
     expect(readFileSync(`handoff/native/${name}`, "utf8")).toMatch(
       new RegExp(`(kScmMaxFd|SCM_MAX_FD) = ${SCM_MAX_FD}\\b`),

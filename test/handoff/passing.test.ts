@@ -3,7 +3,15 @@ import { fstatSync, openSync, readFileSync, writeSync } from "node:fs";
 import { expect, it } from "vitest";
 import { native, SCM_MAX_FD } from "../../handoff/native.ts";
 import { eventually } from "../support/processes.ts";
-import { closeAll, endOf, expectTableUnchanged, failureOf, runScript, table, variables } from "./native-support.ts";
+import {
+  closeAll,
+  endOf,
+  expectTableUnchanged,
+  failureOf,
+  runScript,
+  table,
+  variables,
+} from "./native-support.ts";
 
 expectTableUnchanged();
 
@@ -37,7 +45,9 @@ it("one message carries 253 descriptors and not 254", () => {
   expect(message?.descriptors).toHaveLength(253);
   expect(message?.descriptorsTruncated).toBe(false);
   closeAll(...(message?.descriptors ?? []));
-  expect(failureOf(() => native.sendMessage(one, X, repeated(one, SCM_MAX_FD + 1)))).toBe("EINVAL of sendmsg");
+  expect(failureOf(() => native.sendMessage(one, X, repeated(one, SCM_MAX_FD + 1)))).toBe(
+    "EINVAL of sendmsg",
+  );
   expect(native.receiveMessage(other, Buffer.alloc(1), SCM_MAX_FD)).toBeNull();
   closeAll(one, other);
 });
@@ -101,7 +111,11 @@ it("descriptors of a message of 0 bytes, sent by someone else, are not lost", as
     "s = socket.socket(fileno=0)\n" +
     "s.sendmsg([b''], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [1, 2]))])\n";
   const nothing = openSync("/dev/null", "r+");
-  const child = native.spawn("/usr/bin/env", ["env", "python3", "-c", script], variables(), [one, nothing, 2]);
+  const child = native.spawn("/usr/bin/env", ["env", "python3", "-c", script], variables(), [
+    one,
+    nothing,
+    2,
+  ]);
   expect(await endOf(child)).toEqual({ code: 0, signal: null });
   const message = native.receiveMessage(other, Buffer.alloc(1), 10);
   expect([message?.length, message?.descriptors.length]).toEqual([0, 2]);
@@ -162,7 +176,11 @@ it("an unprivileged sender with too many descriptors in flight gets ETOOMANYREFS
     `,
     { wrapper: ["sh", "-c", 'ulimit -n 128 && exec "$@"', "sh"], uid: 65534, gid: 65534 },
   );
-  expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "ETOOMANYREFS of sendmsg\ntrue\n", stderr: "" });
+  expect({ code, stdout, stderr }).toEqual({
+    code: 0,
+    stdout: "ETOOMANYREFS of sendmsg\ntrue\n",
+    stderr: "",
+  });
 });
 
 it("pipes, memfds, plain files and pidfds pass like sockets", () => {

@@ -11,6 +11,7 @@ export interface ListenerStatus {
     readonly generation: string | null;
     readonly weight: number;
     readonly queue: { readonly length: number; readonly limit: number } | null;
+    readonly held?: readonly { readonly pid: number; readonly command: string }[];
   }[];
 }
 

@@ -1,0 +1,65 @@
+#include "binding.h"
+#include "descriptor.h"
+#include "napi_values.h"
+
+namespace handoff {
+
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+void JsClose(const Info& info) { Check(info.Env(), Close(Int32(info, 0, "fd"))); }
+
+Napi::Value JsDuplicate(const Info& info) {
+  Descriptor copy;
+  Check(info.Env(), Duplicate(Int32(info, 0, "fd"), &copy));
+  return Give(info.Env(), &copy);
+}
+
+void JsSetCloexec(const Info& info) {
+  Check(info.Env(), SetCloexec(Int32(info, 0, "fd"), Bool(info, 1, "on")));
+}
+
+void JsSetNonblocking(const Info& info) {
+  Check(info.Env(), SetNonblocking(Int32(info, 0, "fd"), Bool(info, 1, "on")));
+}
+
+Napi::Value JsIsNonblocking(const Info& info) {
+  bool nonblocking = false;
+  Check(info.Env(), IsNonblocking(Int32(info, 0, "fd"), &nonblocking));
+  return Napi::Boolean::New(info.Env(), nonblocking);
+}
+
+Napi::Value JsMemfd(const Info& info) {
+  Descriptor file;
+  Check(info.Env(), MakeMemfd(CString(info, 0, "name"), &file));
+  return Give(info.Env(), &file);
+}
+
+Napi::Value JsPipe(const Info& info) {
+  Descriptor reader;
+  Descriptor writer;
+  Check(info.Env(), MakePipe(&reader, &writer));
+  return GivePair(info.Env(), &reader, &writer);
+}
+
+Napi::Value JsLockFile(const Info& info) {
+  bool locked = false;
+  Check(info.Env(), LockFile(Int32(info, 0, "fd"), &locked));
+  return Napi::Boolean::New(info.Env(), locked);
+}
+
+}  // namespace
+
+void ExportDescriptors(Napi::Object* exports) {
+  Export(exports, "close", JsClose);
+  Export(exports, "duplicate", JsDuplicate);
+  Export(exports, "setCloexec", JsSetCloexec);
+  Export(exports, "setNonblocking", JsSetNonblocking);
+  Export(exports, "isNonblocking", JsIsNonblocking);
+  Export(exports, "memfd", JsMemfd);
+  Export(exports, "pipe", JsPipe);
+  Export(exports, "lockFile", JsLockFile);
+}
+
+}  // namespace handoff

@@ -1,0 +1,84 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { text } from "node:stream/consumers";
+import type { Readable } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { root } from "./support/paths.ts";
+import { environment, start, withDeadline } from "./support/processes.ts";
+
+interface Row {
+  readonly name: string;
+  readonly unit: string;
+  readonly samples: number;
+  readonly median: number;
+  readonly p95: number;
+  readonly ratio?: number;
+}
+
+interface Figures {
+  readonly quick: boolean;
+  readonly machine: Readonly<Record<string, unknown>>;
+  readonly benchmarks: readonly { readonly name: string; readonly rows: readonly Row[] }[];
+}
+
+async function bench(...args: string[]): Promise<{ code: number | null; said: string }> {
+  const run = start(process.execPath, [`${root}/bench/main.mjs`, ...args], {
+    env: environment(),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const { stdout, stderr } = run.child;
+  const read = Promise.all([run.exit, text(stdout as Readable), text(stderr as Readable)]);
+  try {
+    const [{ code }, out, err] = await withDeadline(read, 60_000, `the benchmark ${args.join(" ")}`);
+    return { code, said: out + err };
+  } finally {
+    run.kill("SIGKILL");
+  }
+}
+
+async function figuresOf(name: string): Promise<{ said: string; figures: Figures }> {
+  const folder = mkdtempSync(`${tmpdir()}/hd-bench-test-`);
+  try {
+    const { code, said } = await bench(name, "--quick", "--json", `${folder}/figures.json`);
+    expect({ code, said }).toMatchObject({ code: 0 });
+    return { said, figures: JSON.parse(readFileSync(`${folder}/figures.json`, "utf8")) as Figures };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+// Whether it works, not how fast: nothing here looks at a time.
+describe("npm run bench", { timeout: 70_000 }, () => {
+  it.each([
+    ["descriptor", "µs", 5],
+    ["spawn", "ms", 2],
+    ["weight", "µs", 2],
+    ["deploy", "ms", 10],
+    ["cli", "ms", 2],
+  ])("measures %s and prints what it measured", async (name, unit, count) => {
+    const { said, figures } = await figuresOf(name);
+    expect(figures).toMatchObject({
+      quick: true,
+      machine: {
+        node: process.version,
+        kernel: expect.any(String) as string,
+        cores: expect.any(Number) as number,
+      },
+    });
+    expect(figures.benchmarks.map((each) => each.name)).toEqual([name]);
+    const rows = figures.benchmarks.flatMap((each) => each.rows);
+    expect(rows.map((row) => row.unit)).toEqual(Array<string>(count).fill(unit));
+    for (const row of rows) {
+      expect(row.samples, row.name).toBeGreaterThan(0);
+      expect(Number.isFinite(row.median) && Number.isFinite(row.p95), row.name).toBe(true);
+      expect(said).toContain(`| ${row.name}`);
+    }
+  });
+
+  it("names the benchmarks that there are when it is asked for another", async () => {
+    expect(await bench("speed")).toEqual({
+      code: 2,
+      said: "no such benchmark: speed (there are descriptor, spawn, weight, deploy, cli)\n",
+    });
+  });
+});

@@ -1,0 +1,184 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Descriptor } from "../../handoff/descriptor.ts";
+import { native } from "../../handoff/native.ts";
+import { NotifySocket, parseNotification } from "../../handoff/notify.ts";
+import { environment, start } from "../support/processes.ts";
+import { expectTableUnchanged, readable } from "./native-support.ts";
+
+expectTableUnchanged();
+
+let folder = "";
+let path = "";
+const opened: NotifySocket[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(`${tmpdir()}/notify-`);
+  path = `${folder}/notify`;
+});
+afterEach(() => {
+  for (const one of opened.splice(0)) one.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** Messages as they come, in order. */
+class Heard {
+  readonly #messages: string[][] = [];
+  #wake: () => void = () => undefined;
+  readonly hear = (message: ReadonlyMap<string, string>): void => {
+    this.#messages.push([...message].map(([name, value]) => `${name}=${value}`));
+    this.#wake();
+  };
+
+  async next(): Promise<string[]> {
+    for (;;) {
+      const message = this.#messages.shift();
+      if (message !== undefined) return message;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+}
+
+function open(owner: { uid: number; gid: number } | null = null): Heard {
+  const heard = new Heard();
+  opened.push(NotifySocket.open(path, owner, heard.hear));
+  return heard;
+}
+
+function send(text: string | Uint8Array, descriptors: readonly number[] = []): void {
+  using client = new Descriptor(native.socket("unix", "dgram", false));
+  native.connect(client.fd, { family: "unix", path });
+  native.sendMessage(client.fd, Buffer.from(text), descriptors);
+}
+
+describe("a notification", () => {
+  it("is its assignments, in order", () => {
+    const parsed = parseNotification(Buffer.from("READY=1\nSTATUS=a=b c\nERRNO=\nMAINPID=12\n"));
+    expect([...parsed]).toEqual([
+      ["READY", "1"],
+      ["STATUS", "a=b c"],
+      ["ERRNO", ""],
+      ["MAINPID", "12"],
+    ]);
+  });
+
+  it.each(["", "READY", "=1", "\n\n", "\0\0", "ready 1"])("%j is none", (text) => {
+    expect([...parseNotification(Buffer.from(text))]).toEqual([]);
+  });
+
+  it("that is not UTF-8 raises no exception", () => {
+    const bytes = Uint8Array.of(0xff, 0xfe, 0x0a, ...Buffer.from("READY=1"));
+    expect(parseNotification(bytes).get("READY")).toBe("1");
+  });
+});
+
+describe("the socket", () => {
+  it("hears everyone who has its path, each message once and in order", async () => {
+    const heard = open();
+    for (let i = 0; i < 100; i++) {
+      send(`STATUS=${i}`); // Ten wait in the queue (net.unix.max_dgram_qlen); the next sender waits for us.
+      expect(await heard.next()).toEqual([`STATUS=${i}`]);
+    }
+  });
+
+  it("hears a tool that speaks from a child and has ended before it is read", async () => {
+    const heard = open();
+    const script = `import socket, os; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])`;
+    const tool = start("python3", ["-c", script], { env: environment({ NOTIFY_SOCKET: path }) });
+    expect(await tool.exit).toEqual({ code: 0, signal: null });
+    expect(await heard.next()).toEqual(["READY=1"]);
+  });
+
+  it("answers BARRIER=1 by closing its descriptor, after the message has had its effect", async () => {
+    const heard = open();
+    const [reader, writer] = native.pipe();
+    send("READY=1");
+    send("BARRIER=1", [writer]);
+    native.close(writer);
+    native.setNonblocking(reader, true);
+    const barrier = readable(reader); // Its end of file: the other end is closed.
+    expect(await heard.next()).toEqual(["READY=1"]);
+    expect(await heard.next()).toEqual(["BARRIER=1"]);
+    await barrier;
+    native.close(reader);
+  });
+
+  it("closes every descriptor that comes with a message", async () => {
+    const heard = open();
+    using file = new Descriptor(native.memfd("stored"));
+    send("FDSTORE=1\nFDNAME=x", Array<number>(200).fill(file.fd));
+    expect(await heard.next()).toEqual(["FDSTORE=1", "FDNAME=x"]);
+  });
+
+  it("goes on after garbage, and after a message of nothing at all", async () => {
+    const heard = open();
+    send(new Uint8Array(5000).fill(0xff));
+    expect(await heard.next()).toEqual([]);
+    const script = `import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.sendto(b"", sys.argv[1])`;
+    expect((await start("python3", ["-c", script, path]).exit).code).toBe(0);
+    expect(await heard.next()).toEqual([]);
+    send("READY=1");
+    expect(await heard.next()).toEqual(["READY=1"]);
+  });
+
+  it("closes what came with a message whose listener has thrown", async () => {
+    const caught = new Promise<unknown>((resolve) => {
+      const others = process.listeners("uncaughtException");
+      process.removeAllListeners("uncaughtException");
+      process.once("uncaughtException", (error) => {
+        for (const other of others) process.on("uncaughtException", other);
+        resolve(error);
+      });
+    });
+    const failing = NotifySocket.open(path, null, () => {
+      throw new Error("no");
+    });
+    opened.push(failing);
+    using file = new Descriptor(native.memfd("stored"));
+    send("FDSTORE=1", [file.fd]);
+    expect(await caught).toMatchObject({ message: "no" });
+  });
+
+  it("may be closed by the message that it hears", async () => {
+    const heard = new Promise<void>((resolve) => {
+      const socket = NotifySocket.open(path, null, () => {
+        socket.close();
+        resolve();
+      });
+    });
+    send("READY=1");
+    await heard;
+    expect(() => statSync(path)).toThrow("ENOENT");
+  });
+
+  it("is its owner's alone, who can write to it", () => {
+    open({ uid: 65534, gid: 65534 });
+    const { mode, uid, gid } = statSync(path);
+    expect([mode & 0o777, uid, gid]).toEqual([0o600, 65534, 65534]);
+    rmSync(path);
+    const script = `import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.sendto(b"READY=1", sys.argv[1])`;
+    opened.push(NotifySocket.open(path, null, () => undefined));
+    spawnSync("chmod", ["0755", folder]);
+    const refused = spawnSync("python3", ["-c", script, path], { uid: 65534, encoding: "utf8" });
+    expect(refused.stderr).toContain("PermissionError");
+  });
+
+  it("replaces what an earlier one has left at its path, and takes it away when it is closed", () => {
+    writeFileSync(path, "left");
+    open();
+    expect(statSync(path).isSocket()).toBe(true);
+    opened.splice(0)[0]?.close();
+    expect(() => statSync(path)).toThrow("ENOENT");
+  });
+
+  it("that was kept while nobody read tells what was sent meanwhile", async () => {
+    const kept = new Descriptor(native.socket("unix", "dgram", true));
+    native.bind(kept.fd, { family: "unix", path });
+    send("STATUS=warm");
+    send("READY=1");
+    const heard = new Heard();
+    opened.push(NotifySocket.resume(path, kept, heard.hear));
+    expect([await heard.next(), await heard.next()]).toEqual([["STATUS=warm"], ["READY=1"]]);
+  });
+});
