@@ -77,7 +77,9 @@ export class KeeperProcess implements Keeper {
   /** Ends one that does not answer: it would hold every port after the daemon's own end. */
   kill(): void {
     this.close();
-    Process.adopt(this.pid, this.#startTime)?.kill("SIGKILL");
+    const stuck = Process.adopt(this.pid, this.#startTime);
+    stuck?.kill("SIGKILL");
+    stuck?.abandon();
   }
 
   /** Calls back when the keeper has gone, or has not answered in time. */
