@@ -4,8 +4,8 @@
 #   COPY app /srv/app
 #   COPY handoffd.yaml /etc/handoffd/handoffd.yaml
 #
-# A container ends with its first process, which is handoffd here: `handoffctl upgrade` replaces it in place,
-# replacing the container does not. The host's network (or one network namespace for all that listen together) is
+# A container ends with its first process, which is handoffd here, and the applications with it.
+# The host's network (or one network namespace for all that listen together) is
 # what makes the sockets worth owning.
 
 FROM node:24-bookworm-slim AS build

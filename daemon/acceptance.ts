@@ -55,7 +55,7 @@ export async function proveAccepting(
       // With TCP_DEFER_ACCEPT the kernel queues nobody who is silent. An empty line is what HTTP servers skip (RFC 9112, 2.2).
       if (slot.defersAccept && socket.bytesWritten === 0) socket.write("\r\n");
       const isTaken = slot.queue.length === 0;
-      if (isTaken && accepted(listener, socket, candidate)) return;
+      if (isTaken && accepted(listener, slot, socket, candidate)) return;
       // Who took it is searched through /proc: that costs more, and is not asked as often.
       if (isTaken) taken++;
       await pause(isTaken ? searchAfter(taken) : lookAfter(performance.now() - began), signal);
@@ -91,11 +91,14 @@ function secondsSince(began: number): number {
   return Math.round((performance.now() - began) / 100) / 10;
 }
 
-function accepted(listener: Listener, socket: Socket, candidate: Candidate): boolean {
+function accepted(listener: Listener, slot: Slot, socket: Socket, candidate: Candidate): boolean {
   // The slot is the candidate's alone, and a unix connection cannot be found from its other end.
   if (listener.protocol === "unix") return true;
   const server = serverSide(socket);
-  return server !== null && server.inode !== 0 && familyHolds(candidate.pids(), server.inode);
+  if (server === null || server.inode === 0) return false;
+  // Accepted from another socket at the same address: one that the candidate has bound by itself.
+  if (server.mark !== 0 && server.mark !== slot.mark) return false;
+  return familyHolds(candidate.pids(), server.inode);
 }
 
 /** What the candidate's processes do instead of accepting, as far as /proc and inet_diag tell. */

@@ -81,6 +81,7 @@ export function specificationFor(
   command: readonly string[],
   extra: Readonly<Record<string, string>>,
   keepChannel: boolean,
+  deathSignal: NodeJS.Signals | null = null,
 ): LaunchSpecification {
   const account = accountOf(service);
   const inherited = Object.entries(process.env).filter(
@@ -102,6 +103,7 @@ export function specificationFor(
     nice: service.nice,
     noNewPrivileges: service.noNewPrivileges,
     keepChannel,
+    deathSignal,
   };
 }
 

@@ -5,6 +5,7 @@
 import { deployUnknown } from "../admin-api/errors.ts";
 import { type Deployment, isActive, isTerminal, phaseStartedAt, type Wish } from "../deploy/deployment.ts";
 import type { Fleet } from "../deploy/fleet.ts";
+import { endInterrupted } from "../deploy/interruption.ts";
 import { Runner } from "../deploy/runner.ts";
 
 import type { Surroundings } from "./surroundings.ts";
@@ -58,6 +59,11 @@ export class Deploys {
     this.#all = remembered;
   }
 
+  /** Ends what was under way when the daemon and every process ended together. The records are written with the next one. */
+  endInterrupted(now: number): void {
+    this.#all = this.#all.map((deployment) => endInterrupted(deployment, now));
+  }
+
   goOn(): void {
     for (const deployment of this.#all.toReversed()) {
       if (!isTerminal(deployment)) this.#run(deployment);
@@ -68,7 +74,7 @@ export class Deploys {
   /** Begins a deploy, whose record is new. */
   begin(deployment: Deployment): Deployment {
     this.#fleet.record(deployment);
-    this.#run(deployment).advance();
+    this.#advance(this.#run(deployment));
     return this.find(deployment.id);
   }
 
@@ -84,15 +90,17 @@ export class Deploys {
 
   /** Lets every deploy take the steps that can be taken now. */
   advance(): void {
-    for (const runner of [...this.#runners.values()]) {
-      try {
-        runner.advance();
-      } catch (error) {
-        // The deploy is where it was: it goes on with the next change, or soon.
-        const { deployment } = runner;
-        this.#surroundings.log.error({ err: error, deploy: deployment.id }, "a deploy cannot go on");
-        this.wake(deployment, Date.now() + RETRY_MS);
-      }
+    for (const runner of [...this.#runners.values()]) this.#advance(runner);
+  }
+
+  #advance(runner: Runner): void {
+    try {
+      runner.advance();
+    } catch (error) {
+      // The deploy is where it was: it goes on with the next change, or soon.
+      const { deployment } = runner;
+      this.#surroundings.log.error({ err: error, deploy: deployment.id }, "a deploy cannot go on");
+      this.wake(deployment, Date.now() + RETRY_MS);
     }
   }
 

@@ -3,7 +3,7 @@ import type { Process } from "../handoff/process.ts";
 import { groupMembers } from "./proc.ts";
 
 /** Nothing tells when the last member of a group has gone: it is looked at, at this distance. */
-const LOOK_MS = 50;
+const LOOK_MS = 100;
 
 export interface Ended {
   /** Processes that outlived the time and were killed. */
@@ -25,10 +25,10 @@ export async function endGroup(
     process.killGroup("SIGCONT");
   }
   await exitBefore(process, deadline);
-  let members = groupMembers(process.pid);
+  let members = await groupMembers(process.pid);
   while (members.length > 0 && Date.now() < deadline) {
     await pause(LOOK_MS);
-    members = groupMembers(process.pid);
+    members = await groupMembers(process.pid);
   }
   const killed = members.length;
   if (killed > 0) {

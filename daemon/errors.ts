@@ -1,5 +1,6 @@
 /** What can fail while the daemon acts. The codes are stable; docs/errors.md lists them. */
-import { CodedError } from "../handoff/coded-error.ts";
+import type { Reason } from "../deploy/deployment.ts";
+import { CodedError, messageOf } from "../handoff/coded-error.ts";
 
 export function versionMissing(service: string): CodedError {
   return new CodedError(
@@ -86,4 +87,38 @@ export function stepsUnusable(): CodedError {
     "DEPLOY_STEPS_UNUSABLE",
     "steps belong to the strategy canary, which this version does not have; leave them out",
   );
+}
+
+export function slotsMissing(listener: string, found: number): CodedError {
+  return new CodedError(
+    "LISTENER_SLOTS_MISSING",
+    `the keeper holds ${found} slots of listener ${listener}, but not all from the first on: it died while it was given them; their places in the kernel are not known. End the processes that serve it and the keeper (handoff-keeper), then start again`,
+  );
+}
+
+export function addressChanged(listener: string, held: string, wanted: string): CodedError {
+  return new CodedError(
+    "LISTENER_ADDRESS_CHANGED",
+    `listener ${listener} was changed from ${held} to ${wanted} while no daemon ran, and its processes still serve the old address; start with ${held}, stop the daemon (SIGTERM drains), then change it`,
+  );
+}
+
+export function notRemembered(listener: string, pid: number, command: string): CodedError {
+  return new CodedError(
+    "LISTENER_NOT_REMEMBERED",
+    `pid ${pid} (${command}) serves listener ${listener}, and no service of the configuration remembers it: was the service renamed, or its state directory removed, while no daemon ran? Restore that, or end the process, then start again`,
+  );
+}
+
+export function adminSocketInUse(path: string): CodedError {
+  return new CodedError(
+    "ADMIN_SOCKET_IN_USE",
+    `another process listens on the admin socket ${path}; give this daemon its own admin.socket.path`,
+  );
+}
+
+/** As a deploy gives it. An error that nobody foresaw is a fault of ours, and says so. */
+export function reasonOf(error: unknown): Reason {
+  if (error instanceof CodedError) return { code: error.code, message: error.message };
+  return { code: "INTERNAL", message: `a fault in handoffd: ${messageOf(error)}` };
 }

@@ -28,6 +28,8 @@ export interface GenerationRecord {
   readonly wasReady: boolean;
   /** When its instances were told to end; they are not told twice. */
   readonly signalledAt: number | null;
+  /** Whether it ever had weight: then what waits in its slots are users. */
+  readonly hadUsers: boolean;
   /** The slot's index on each listener. */
   readonly slots: Readonly<Record<string, number>>;
   readonly marks: readonly number[];
@@ -54,6 +56,7 @@ export function newGeneration(
     failure: null,
     wasReady: false,
     signalledAt: null,
+    hadUsers: false,
     slots: {},
     marks: [],
     instances: Array.from({ length: config.instances }, (_, index) => vacantInstance(index + 1, now)),

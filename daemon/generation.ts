@@ -7,15 +7,16 @@
  * Whatever goes wrong is shown by `view`, for the deploy to judge. `retirement.ts` ends a generation.
  */
 import type { Reason } from "../deploy/deployment.ts";
-import type { CandidateView, GenerationState } from "../deploy/fleet.ts";
-import { CodedError, messageOf } from "../handoff/coded-error.ts";
+import { type CandidateView, type GenerationState, isOver } from "../deploy/fleet.ts";
+import { CodedError } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { Machine } from "../handoff/machine.ts";
+import type { Slot } from "../handoff/slot.ts";
 import { specificationFor } from "./account.ts";
 import { type Candidate, whyNot } from "./acceptance.ts";
 import type { ServiceConfig } from "./config/config.ts";
-import { readyTimeout } from "./errors.ts";
+import { readyTimeout, reasonOf } from "./errors.ts";
 import { GENERATION, type GenerationEvent, type GenerationRecord } from "./generation-record.ts";
 import type { Instance } from "./instance.ts";
 import { Instances } from "./instances.ts";
@@ -27,6 +28,8 @@ import { ACCEPT_MS, type Placement, verify } from "./verification.ts";
 export interface GenerationHooks {
   /** Something that `view` or the snapshot shows has changed. */
   readonly onChange: () => void;
+  /** No process of it is left, and its slots are about to be given back. */
+  readonly onGivingBack: (slots: readonly Slot[]) => Promise<void>;
   /** The generation has ended and given its slots back. */
   readonly onEnded: () => void;
 }
@@ -50,6 +53,7 @@ export class Generation {
   #failure: Reason | null;
   #wasReady: boolean;
   #signalledAt: number | null;
+  #hadUsers: boolean;
   #verification: CandidateView["verification"] = "none";
   /** Everything that was begun and must be over before the generation can be said to have ended. */
   readonly #pending = new Set<Promise<void>>();
@@ -75,6 +79,7 @@ export class Generation {
     this.#failure = record.failure;
     this.#wasReady = record.wasReady;
     this.#signalledAt = record.signalledAt;
+    this.#hadUsers = record.hadUsers;
     this.#instances = this.#createInstances(record);
     this.#reclaim(record.slots);
   }
@@ -93,7 +98,7 @@ export class Generation {
   }
 
   get isOver(): boolean {
-    return this.state === "stopped" || this.state === "failed";
+    return isOver(this.state);
   }
 
   get weight(): number {
@@ -149,6 +154,7 @@ export class Generation {
       failure: this.#failure,
       wasReady: this.#wasReady,
       signalledAt: this.#signalledAt,
+      hadUsers: this.#hadUsers,
       slots: Object.fromEntries(this.#placements.map(({ listener, slot }) => [listener.name, slot.index])),
       marks: this.#marks,
       instances: this.#instances.records,
@@ -167,9 +173,8 @@ export class Generation {
         this.#placements.push({ listener, slot });
         if (slot.mark !== 0) this.#marks.push(slot.mark);
       }
-      const started = this.#instances.start();
+      await this.#instances.start();
       this.#watchReadiness();
-      await started;
     }, "essential");
   }
 
@@ -177,15 +182,21 @@ export class Generation {
   resume(kept: Map<string, Descriptor>): void {
     this.#instances.resume(kept, this.state === "draining");
     if (this.state === "draining") this.#end();
-    else if (this.#instances.all.some(({ state }) => state === "starting")) this.#watchReadiness();
+    else this.#watchReadiness();
   }
 
   /** Its share of new connections, which the listeners have already. */
   setWeight(weight: number): void {
     this.#weight = weight;
+    if (weight > 0) this.#hadUsers = true;
     const event = weight > 0 ? "admit" : "park";
     this.#fire(event);
     this.#instances.fire(event);
+  }
+
+  /** A deploy was about to give it users when the daemon died: it may have had some. */
+  assumeUsers(): void {
+    this.#hadUsers = true;
   }
 
   /** Proves the generation; the outcome is the view's `verification`. */
@@ -197,8 +208,10 @@ export class Generation {
       steps: this.config.verify,
       acceptMs: Math.min(ACCEPT_MS, this.config.ready.timeoutMs),
       devNull: this.#surroundings.devNull,
-      commandSpecification: (command: readonly string[], extra: Readonly<Record<string, string>>) =>
-        specificationFor(this.config, this.version, command, { ...this.#variables, ...extra }, false),
+      commandSpecification: (command: readonly string[], extra: Readonly<Record<string, string>>) => {
+        const variables = { ...this.#variables, ...extra };
+        return specificationFor(this.config, this.version, command, variables, false, "SIGKILL");
+      },
     };
     this.#begin(async () => {
       try {
@@ -230,7 +243,10 @@ export class Generation {
     this.#work.abort(new CodedError("GENERATION_RETIRED", `${this.name} is being retired`));
     this.#instances.stopComingBack();
     this.#clearReadyDeadline();
-    void this.#retire();
+    this.#retire().catch((error: unknown) => {
+      // Its slots stay its own: nobody else gets what may still be in use.
+      this.#surroundings.log.error({ err: error, generation: this.name }, "a fault while retiring");
+    });
   }
 
   async #retire(): Promise<void> {
@@ -238,7 +254,12 @@ export class Generation {
     await Promise.all(this.#pending);
     this.#instances.fire("retire");
     await retire(this, this.#surroundings);
-    for (const { slot } of this.#placements) if (slot.owner === this.name) slot.owner = null;
+    await this.#hooks.onGivingBack(this.#placements.map(({ slot }) => slot));
+    for (const { listener, slot } of this.#placements) {
+      // What waits in a slot that never had any weight are our own pinned connections.
+      if (!this.#hadUsers && listener.mode !== "shared") slot.discardQueue();
+      if (slot.owner === this.name) slot.owner = null;
+    }
     this.#placements.length = 0;
     this.#weight = 0;
     this.#fire(this.#wasReady ? "end" : "fail");
@@ -287,8 +308,8 @@ export class Generation {
         },
         onComeBack: (start) =>
           this.#begin(async () => {
-            this.#watchReadiness();
             await start();
+            this.#watchReadiness();
           }),
         onChange: () => this.#hooks.onChange(),
         comesBack: () => this.#wasReady && this.state !== "draining",
@@ -322,6 +343,7 @@ export class Generation {
 
   #watchReadiness(): void {
     const { ready } = this.config;
+    if (!this.#instances.all.some(({ state }) => state === "starting")) return;
     const deadline = performance.now() + ready.timeoutMs;
     this.#clearReadyDeadline();
     this.#readyDeadline = setTimeout(() => this.#readyTimedOut(), ready.timeoutMs);
@@ -351,10 +373,7 @@ export class Generation {
     return first === undefined ? "nothing proves it" : whyNot(first.listener, first.slot, this.#candidate);
   }
 
-  /**
-   * Runs something whose failure is the view's failure, and that must be over before the generation has ended. Where it is
-   * essential, the failure is also the generation's end.
-   */
+  /** Runs something whose failure is the view's, and which must be over before the generation has ended. Essential: its end, too. */
   #begin(work: () => Promise<void>, weight: "essential" | "optional" = "optional"): void {
     const running = work().catch((error: unknown) => {
       if (this.#work.signal.aborted) return;
@@ -366,15 +385,10 @@ export class Generation {
   }
 
   #fail(error: unknown): void {
-    const isOurs = error instanceof CodedError;
-    if (!isOurs) this.#surroundings.log.error({ err: error, generation: this.name }, "a fault");
-    const code = isOurs ? error.code : "INTERNAL";
-    const message = isOurs ? error.message : `a fault in handoffd: ${messageOf(error)}`;
-    this.#failure = { code, message };
-    this.#surroundings.say(
-      { type: "generation.failure", message, code, service: this.config.name, generation: this.number },
-      "warn",
-    );
+    if (!(error instanceof CodedError)) this.#surroundings.log.error({ err: error }, "a fault");
+    this.#failure = reasonOf(error);
+    const where = { service: this.config.name, generation: this.number };
+    this.#surroundings.say({ type: "generation.failure", ...this.#failure, ...where }, "warn");
     this.#hooks.onChange();
   }
 

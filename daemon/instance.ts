@@ -135,12 +135,13 @@ export class Instance {
 
   /** Starts the process. Throws a CodedError when it could not be started, and then nothing runs. */
   async start(): Promise<void> {
-    const specification = this.#plan.specification({
-      NOTIFY_SOCKET: this.#notifyPath,
-      HANDOFF_INSTANCE: String(this.id),
-    });
-    const output = openOutput(this.#plan.output);
+    let output: number | null = null;
     try {
+      const specification = this.#plan.specification({
+        NOTIFY_SOCKET: this.#notifyPath,
+        HANDOFF_INSTANCE: String(this.id),
+      });
+      output = openOutput(this.#plan.output);
       this.#notify = NotifySocket.open(this.#notifyPath, specification.identity, this.#hooks.onNotify);
       await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
       const offers = this.#plan.offers();

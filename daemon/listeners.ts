@@ -1,14 +1,16 @@
 /** Opens the configured listeners, or goes on with the slots that a keeper gave back. */
 import { readdirSync, readFileSync } from "node:fs";
+import { formatHostPort } from "../handoff/address.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Listener, type ListenerOptions, parseSlotName } from "../handoff/listener.ts";
-import { native } from "../handoff/native.ts";
+import { native, SO } from "../handoff/native.ts";
 import type { Share } from "../handoff/steering.ts";
 import { TcpListener } from "../handoff/tcp-listener.ts";
 import { AbstractListener, UnixListener } from "../handoff/unix-listener.ts";
 import type { Config, ListenerConfig } from "./config/config.ts";
 import type { Marks } from "./marks.ts";
-import { nameHolder } from "./proc.ts";
+import { addressChanged, notRemembered, slotsMissing } from "./errors.ts";
+import { holdersOf, nameHolder } from "./proc.ts";
 import type { ServiceRecord } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -44,8 +46,10 @@ export async function openListeners(
       holderOf: nameHolder,
     };
     const slots = takeSlots(each.name, kept);
-    const record = config.services.find(({ listeners: names }) => names.includes(each.name));
-    const shares = sharesOf(each.name, slots.length, record === undefined ? null : records.get(record.name));
+    const service = config.services.find(({ listeners: names }) => names.includes(each.name));
+    const record = service === undefined ? null : (records.get(service.name) ?? null);
+    await assertRemembered(each, slots, record, surroundings);
+    const shares = sharesOf(each.name, slots.length, record);
     listeners.set(
       each.name,
       slots.length === 0 ? await open(options, each) : resume(options, each, slots, shares),
@@ -87,13 +91,51 @@ function resume(
   }
 }
 
-/** The listener's slots in the order of their indices, taken out of `kept`. */
+/** SO_MARK of every slot that was kept: its connections bear it, and no other's may. */
+export function marksOf(kept: ReadonlyMap<string, Descriptor>): number[] {
+  return [...kept].flatMap(([name, descriptor]) =>
+    parseSlotName(name) === null ? [] : [native.getOption(descriptor.fd, SO.SOL_SOCKET, SO.SO_MARK)],
+  );
+}
+
+/**
+ * Throws where going on would be to guess: the address was changed while no daemon ran, or a process serves the listener that
+ * nothing written down knows of. Nothing has been touched then.
+ */
+async function assertRemembered(
+  { name, address }: ListenerConfig,
+  slots: readonly Descriptor[],
+  record: ServiceRecord | null,
+  surroundings: Surroundings,
+): Promise<void> {
+  const [first] = slots;
+  if (first === undefined) return;
+  const held = native.localAddress(first.fd);
+  if (address.kind === "tcp" && held.family !== "unix") {
+    const isSame = held.host === address.host && (address.port === 0 || held.port === address.port);
+    if (!isSame) throw addressChanged(name, formatHostPort(held), formatHostPort(address));
+  }
+  const isWeighted = record?.generations.some(
+    ({ slots: own, weight }) => own[name] !== undefined && weight > 0,
+  );
+  if (isWeighted === true) return;
+  const inodes = new Set(slots.map((slot) => slot.inode()));
+  const owned = new Set(
+    record?.generations.flatMap(({ instances }) => instances.map(({ pid }) => pid)) ?? [],
+  );
+  const holders = [...(await holdersOf(inodes, surroundings.keepers())).values()].flat();
+  const stranger = holders.find(({ pid }) => !owned.has(pid));
+  if (stranger !== undefined) throw notRemembered(name, stranger.pid, stranger.command);
+}
+
+/** The listener's slots in the order of their indices, taken out of `kept`. Throws when one is missing. */
 function takeSlots(listener: string, kept: Map<string, Descriptor>): Descriptor[] {
   const found = [...kept].flatMap(([name, descriptor]) => {
     const slot = parseSlotName(name);
     return slot?.listener === listener ? [{ name, index: slot.index, descriptor }] : [];
   });
   found.sort((a, b) => a.index - b.index);
+  if (found.some(({ index }, place) => index !== place)) throw slotsMissing(listener, found.length);
   for (const { name } of found) kept.delete(name);
   return found.map(({ descriptor }) => descriptor);
 }

@@ -12,7 +12,7 @@ import { configFromArguments } from "./config/arguments.ts";
 import type { AdminSocketConfig, Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { DEFAULT_CONFIG_FILE, privateDirectory } from "./directories.ts";
-import { anotherDaemon, cannotPrepare } from "./errors.ts";
+import { adminSocketInUse, anotherDaemon, cannotPrepare } from "./errors.ts";
 import { Supervisor } from "./supervisor.ts";
 import { notifySystemd } from "./systemd.ts";
 
@@ -100,16 +100,18 @@ async function serve(config: Config, log: Logger): Promise<number> {
   prepare(join(runtime, "notify"), 0o711);
   using _lock = lock(runtime);
   const stop = stopSignal(log);
+  // Bound first: what can fail should fail before anything is started.
+  const socket = openAdminSocket(config.admin.socket);
   const supervisor = await Supervisor.open(config, log);
   const admin = createServer({ operations: supervisor, log, peerOf });
-  await admin.listenOn(openAdminSocket(config.admin.socket));
+  await admin.listenOn(socket.take());
   log.info(
     { version: packageVersion(), pid: process.pid, socket: config.admin.socket.path },
     "handoffd is up",
   );
-  notifySystemd("READY=1");
+  notifySystemd("READY=1", log);
   await stop.first;
-  notifySystemd("STOPPING=1");
+  notifySystemd("STOPPING=1", log);
   stop.again(() => supervisor.kill());
   await close(admin, supervisor);
   rmSync(config.admin.socket.path, { force: true });
@@ -166,8 +168,9 @@ function lock(runtime: string): Descriptor {
   throw anotherDaemon(runtime);
 }
 
-/** A bound and listening socket. The server owns the number from then on. */
-function openAdminSocket({ path, mode, group }: AdminSocketConfig): number {
+/** A bound and listening socket. Replaces the leftover of a dead daemon, never a socket that someone listens on. */
+function openAdminSocket({ path, mode, group }: AdminSocketConfig): Descriptor {
+  if (isListening(path)) throw adminSocketInUse(path);
   const descriptor = new Descriptor(native.socket("unix", "stream", true));
   try {
     rmSync(path, { force: true });
@@ -176,10 +179,21 @@ function openAdminSocket({ path, mode, group }: AdminSocketConfig): number {
     const gid = group === null ? null : native.lookupGroup(group);
     if (gid !== null) chownSync(path, -1, gid);
     native.listen(descriptor.fd, 128);
-    return descriptor.take();
+    return descriptor;
   } catch (error) {
     descriptor.close();
     const why = hasCode(error, "ENOENT") ? "its directory does not exist" : messageOf(error);
     throw cannotPrepare(path, `the admin socket cannot be opened: ${why}`, error);
+  }
+}
+
+function isListening(path: string): boolean {
+  using probe = new Descriptor(native.socket("unix", "stream", true));
+  try {
+    native.connect(probe.fd, { family: "unix", path });
+    return true;
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "ECONNREFUSED", "ENOTSOCK", "ENOTDIR")) return false;
+    throw cannotPrepare(path, `the admin socket cannot be opened: ${messageOf(error)}`, error);
   }
 }

@@ -3,6 +3,8 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { hasCode } from "../handoff/coded-error.ts";
 import type { Holder } from "../handoff/slot.ts";
 
+const SLICE_MS = 3;
+
 interface ProcessEntry {
   readonly pid: number;
   readonly state: string;
@@ -25,6 +27,18 @@ export function allPids(): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/u.test(name))
     .map(Number);
+}
+
+/** Thousands of processes take a second to read: the event loop gets its turn in between. */
+async function forEachPid(look: (pid: number) => void): Promise<void> {
+  let sliceEnds = performance.now() + SLICE_MS;
+  for (const pid of allPids()) {
+    if (performance.now() > sliceEnds) {
+      await new Promise((resolve) => setImmediate(resolve));
+      sliceEnds = performance.now() + SLICE_MS;
+    }
+    look(pid);
+  }
 }
 
 function entryOf(pid: number): ProcessEntry | null {
@@ -77,11 +91,13 @@ export function familyOf(pid: number): number[] {
 }
 
 /** The living processes of a process group; zombies, its leader among them, have nothing left to lose. */
-export function groupMembers(group: number): number[] {
-  return allPids().filter((pid) => {
+export async function groupMembers(group: number): Promise<number[]> {
+  const members: number[] = [];
+  await forEachPid((pid) => {
     const entry = entryOf(pid);
-    return entry !== null && entry.group === group && entry.state !== "Z" && entry.state !== "X";
+    if (entry?.group === group && entry.state !== "Z" && entry.state !== "X") members.push(pid);
   });
+  return members;
 }
 
 /** Whether one of the processes' families has this socket open. The processes themselves are looked at first. */
@@ -91,24 +107,27 @@ export function familyHolds(pids: readonly number[], inode: number): boolean {
 }
 
 /** Every process that has one of these sockets open, apart from `except`. */
-export function holdersOf(inodes: ReadonlySet<number>, except: ReadonlySet<number>): Map<number, Holder[]> {
+export async function holdersOf(
+  inodes: ReadonlySet<number>,
+  except: ReadonlySet<number>,
+): Promise<Map<number, Holder[]>> {
   const holders = new Map<number, Holder[]>();
-  for (const pid of allPids()) {
-    if (except.has(pid)) continue;
+  await forEachPid((pid) => {
+    if (except.has(pid)) return;
     for (const inode of socketsOf(pid)) {
       if (!inodes.has(inode)) continue;
       const list = holders.get(inode) ?? [];
       list.push({ pid, command: commandOf(pid) });
       holders.set(inode, list);
     }
-  }
+  });
   return holders;
 }
 
 /** "pid 123 (nginx: master)" for whoever has the socket open; null when nobody is found. */
 export function nameHolder(inode: number): string | null {
-  const holder = holdersOf(new Set([inode]), new Set([process.pid])).get(inode)?.[0];
-  return holder === undefined ? null : `pid ${holder.pid} (${holder.command})`;
+  const pid = allPids().find((each) => each !== process.pid && socketsOf(each).has(inode));
+  return pid === undefined ? null : `pid ${pid} (${commandOf(pid)})`;
 }
 
 /** The boot that this kernel runs since: pids and start times mean nothing in another one. */

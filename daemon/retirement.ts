@@ -21,11 +21,11 @@ const LONGEST_LOOK_MS = 50;
 export async function retire(generation: Generation, surroundings: Surroundings): Promise<void> {
   const began = Date.now();
   const { drain } = generation.config;
-  if (generation.signalledAt === null) {
+  const isTold = generation.signalledAt !== null;
+  if (!isTold) {
     await settle(generation, generation.since + drain.settleMs, surroundings);
     generation.signalling(Date.now());
   }
-  const isTold = generation.signalledAt !== null && generation.signalledAt < began;
   const deadline = (generation.signalledAt ?? began) + drain.timeoutMs;
   const cut: { connections: number | null; isKilling: boolean } = { connections: null, isKilling: false };
   await Promise.all(

@@ -3,7 +3,7 @@
  * shows what is, writes records down, and does what it is told.
  */
 import { beginDeployment } from "../deploy/begin.ts";
-import type { Deployment, Wish } from "../deploy/deployment.ts";
+import { type Deployment, hasHadUsers, type Wish } from "../deploy/deployment.ts";
 import type { Fleet, Observation } from "../deploy/fleet.ts";
 import { decideRollback } from "../deploy/rollback.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
@@ -17,6 +17,7 @@ import { newGeneration } from "./generation-record.ts";
 import { proveSlots } from "./recovery.ts";
 import { assertStartable, assertSteerable } from "./release.ts";
 import { IdleSlots } from "./slots.ts";
+import { steer } from "./steer.ts";
 import type { ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { ACCEPT_MS } from "./verification.ts";
@@ -112,15 +113,18 @@ export class Service implements Fleet {
   }
 
   /** Looks again at slots that were held by someone when it was last asked. */
-  reviewHeld(): void {
-    this.#idle.reviewHeld();
+  async reviewHeld(): Promise<void> {
+    await this.#idle.reviewHeld();
   }
 
   // --- coming up ---
 
   /** Starts the remembered, else the configured version. What became of it is a deploy like any other. */
-  begin(record: ServiceRecord | null): void {
+  async begin(record: ServiceRecord | null): Promise<void> {
     this.#remember(record);
+    // Nothing of a deploy that was under way runs any more.
+    this.#deploys.endInterrupted(Date.now());
+    await this.#idle.findHolders();
     this.#firstStart.now();
   }
 
@@ -139,9 +143,12 @@ export class Service implements Fleet {
         new Generation(each, this.#listeners, this.#hooks, this.#surroundings),
       );
     }
+    for (const deployment of record.deploys) {
+      if (hasHadUsers(deployment)) this.#generation(deployment.to)?.assumeUsers();
+    }
     for (const generation of this.#generations.values()) generation.resume(kept);
     await proveSlots(this.name, this.#listeners.values(), this.generations, this.#surroundings);
-    this.#idle.findHolders();
+    await this.#idle.findHolders();
     this.#deploys.goOn();
     // Those that no role and no deploy needs: a failed candidate that was still being ended.
     const needed = new Set([this.#current, this.#candidate, this.#previous]);
@@ -194,10 +201,9 @@ export class Service implements Fleet {
       this.#deploys.all[0] ?? null,
       Date.now(),
     );
+    const begun = this.#deploys.begin(deployment);
     this.#firstStart.cancel();
-    this.#lastNumber = to;
-    this.#candidate = to;
-    return this.#deploys.begin(deployment);
+    return begun;
   }
 
   rollback(requestedBy: string): Deployment {
@@ -248,6 +254,14 @@ export class Service implements Fleet {
     this.#persist();
   }
 
+  /** Ends every process at once. */
+  kill(): void {
+    for (const { instances } of this.#generations.values()) {
+      for (const instance of instances) instance.process?.killGroup("SIGKILL");
+    }
+    this.#idle.kill();
+  }
+
   #over(generation: Generation): Promise<void> {
     if (generation.isOver) return Promise.resolve();
     return new Promise((resolve) => this.#endings.set(generation.number, resolve));
@@ -271,11 +285,21 @@ export class Service implements Fleet {
   }
 
   record(deployment: Deployment): void {
-    this.#deploys.record(deployment, () => this.#write());
+    const { to, phase, version } = deployment;
+    const before = { lastNumber: this.#lastNumber, version: this.#version };
+    this.#lastNumber = Math.max(this.#lastNumber, to);
+    // From here on there is no way back but another deploy: this is the release that a reboot starts.
+    if (phase === "draining" || phase === "succeeded") this.#version = version;
+    try {
+      this.#deploys.record(deployment, () => this.#write());
+    } catch (error) {
+      this.#lastNumber = before.lastNumber;
+      this.#version = before.version;
+      throw error;
+    }
   }
 
   start(deployment: Deployment): void {
-    this.#idle.reviewHeld();
     const record = newGeneration(this.config, deployment.to, deployment.version, Date.now());
     const generation = new Generation(record, this.#listeners, this.#hooks, this.#surroundings);
     this.#generations.set(deployment.to, generation);
@@ -291,13 +315,7 @@ export class Service implements Fleet {
     const candidate = this.#generation(deployment.to);
     if (candidate === null) return;
     const previous = this.#generation(deployment.from);
-    for (const { listener, slot } of candidate.placements) {
-      const other = previous?.placements.find((each) => each.listener === listener)?.slot;
-      const rest = other ?? listener.slots.find((each) => each.owner === null);
-      const shares = [{ slot: slot.index, share }];
-      if (share < 1 && rest !== undefined) shares.push({ slot: rest.index, share: 1 - share });
-      listener.steer(shares);
-    }
+    steer(candidate.placements, previous?.placements ?? [], share);
     // An instance that came up after the proof may have said a backlog of its own.
     for (const { listener, slot } of candidate.placements) slot.assertBacklog(listener.backlog);
     candidate.setWeight(share);
@@ -336,13 +354,12 @@ export class Service implements Fleet {
       this.#forgetEnded();
     },
     onEnded: () => {
-      this.#idle.findHolders();
       this.#idle.review();
     },
+    onGivingBack: (slots) => this.#idle.findHolders(slots),
   };
 
   #deployEnded(deployment: Deployment): void {
-    if (deployment.phase === "succeeded") this.#version = deployment.version;
     if (this.#candidate === deployment.to) this.#candidate = null;
     this.#persist();
     if (this.#current === null && !this.#isStopping && deployment.phase !== "aborted")

@@ -4,6 +4,7 @@
  */
 import type { Listener } from "../handoff/listener.ts";
 import { native, type NativePoll } from "../handoff/native.ts";
+import type { Process } from "../handoff/process.ts";
 import type { Slot } from "../handoff/slot.ts";
 import { acceptLeftovers } from "./acceptor.ts";
 import { pause } from "./ending.ts";
@@ -21,7 +22,10 @@ export class IdleSlots {
   readonly #current: () => Generation | null;
   readonly #polls = new Map<Slot, NativePoll>();
   readonly #accepting = new Set<Promise<void>>();
-  #isStopping = false;
+  readonly #acceptors = new Set<Process>();
+  /** Slots that no acceptor could empty: not tried again before generations or weights change. */
+  readonly #stuck = new Set<Slot>();
+  readonly #stopping = new AbortController();
 
   constructor(
     service: string,
@@ -37,23 +41,21 @@ export class IdleSlots {
 
   /** Looks again at every slot that nobody has: to be called when generations end and when weights change. */
   review(): void {
-    if (this.#isStopping) return;
-    for (const listener of this.#listeners) {
-      if (listener.mode === "shared") continue;
-      for (const slot of listener.slots) {
-        if (isIdle(listener, slot)) this.#watch(listener, slot);
-        else this.#forget(slot);
-      }
-    }
+    this.#stuck.clear();
+    this.#watchIdle();
   }
 
-  /** Finds out who else holds the slots that generations gave back: such a slot is not given away. */
-  findHolders(): void {
+  /**
+   * Finds out who else holds the slots that nobody has, and those that are about to be given back: such a slot is not
+   * given away.
+   */
+  async findHolders(givenBack: readonly Slot[] = []): Promise<void> {
     const idle = this.#listeners
       .filter(({ mode }) => mode !== "shared")
-      .flatMap(({ slots }) => slots.filter(({ owner }) => owner === null));
-    const found = holdersOf(new Set(idle.map(({ inode }) => inode)), this.#surroundings.keepers());
+      .flatMap(({ slots }) => slots.filter((slot) => slot.owner === null || givenBack.includes(slot)));
+    const found = await holdersOf(new Set(idle.map(({ inode }) => inode)), this.#surroundings.keepers());
     for (const slot of idle) {
+      if (slot.owner !== null && !givenBack.includes(slot)) continue; // It was given away meanwhile.
       const holders = found.get(slot.inode) ?? [];
       if (holders.length > 0 && slot.holders.length === 0) {
         const names = holders.map(({ pid, command }) => `pid ${pid} (${command})`).join(", ");
@@ -72,27 +74,51 @@ export class IdleSlots {
   }
 
   /** Looks whether slots that were held are free by now. Costs nothing where none was. */
-  reviewHeld(): void {
+  async reviewHeld(): Promise<void> {
     const isHeld = this.#listeners.some(({ slots }) => slots.some(({ holders }) => holders.length > 0));
-    if (isHeld) this.findHolders();
+    if (isHeld) await this.findHolders();
   }
 
   /** Watches nothing any more; returns when no acceptor runs. */
   async stop(): Promise<void> {
-    this.#isStopping = true;
+    this.#stopping.abort();
     for (const slot of [...this.#polls.keys()]) this.#forget(slot);
     await Promise.all(this.#accepting);
+  }
+
+  /** Ends every acceptor at once. */
+  kill(): void {
+    for (const process of this.#acceptors) process.killGroup("SIGKILL");
+  }
+
+  #watchIdle(): void {
+    for (const listener of this.#listeners) {
+      if (listener.mode === "shared") continue;
+      for (const slot of listener.slots) {
+        // Without a generation that serves nobody could take what waits; the next one is a change of the weights.
+        const isWatched = isIdle(listener, slot) && !this.#stuck.has(slot) && this.#current() !== null;
+        if (isWatched && !this.#stopping.signal.aborted) this.#watch(listener, slot);
+        else this.#forget(slot);
+      }
+    }
   }
 
   #watch(listener: Listener, slot: Slot): void {
     if (this.#polls.has(slot)) return;
     const poll = new native.Poll(slot.fd, () => {
       this.#forget(slot);
-      if (!isIdle(listener, slot) || this.#isStopping) return;
-      const work = this.#take(listener, slot).then(() => {
-        this.#accepting.delete(work);
-        this.review();
-      });
+      if (!isIdle(listener, slot) || this.#stopping.signal.aborted) return;
+      const work = this.#take(listener, slot).then(
+        () => {
+          this.#accepting.delete(work);
+          this.#watchIdle();
+        },
+        (error: unknown) => {
+          this.#accepting.delete(work);
+          this.#stuck.add(slot);
+          this.#surroundings.log.error({ err: error, listener: listener.name }, "a fault");
+        },
+      );
       this.#accepting.add(work);
     });
     this.#polls.set(slot, poll);
@@ -108,11 +134,12 @@ export class IdleSlots {
   async #take(listener: Listener, slot: Slot): Promise<void> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const current = this.#current();
-      // Without a generation that serves there is nothing to run; the connections wait for the next one.
-      if (current === null || slot.queue.length === 0) return;
-      if ((await acceptLeftovers({ listener, slot }, current, this.#surroundings)) === 0) return;
-      if (attempt < ATTEMPTS) await pause(RETRY_MS);
+      if (current === null || slot.queue.length === 0 || this.#stopping.signal.aborted) return;
+      const left = await acceptLeftovers({ listener, slot }, current, this.#acceptors, this.#surroundings);
+      if (left === 0) return;
+      await pause(RETRY_MS, this.#stopping.signal);
     }
+    this.#stuck.add(slot);
     this.#surroundings.say(
       {
         type: "slot.stuck",

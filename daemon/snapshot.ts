@@ -7,13 +7,22 @@
  *
  * Of the files that are there the one with the highest sequence holds. Two, because they are for two kinds of death:
  *
- * - api.json is renamed over its predecessor. ext4 writes such a file out before the rename shows (mount option auto_da_alloc),
- *   so that it outlives a power failure; that takes milliseconds. After the kernel's death only `version`, `lastNumber` and the history
- *   mean anything, and they change when a deploy begins and when it ends.
- * - api.live is unlinked and made anew, which costs microseconds, a dozen times in a deploy. A daemon that dies between leaves
- *   api.live.new, whole. After a reboot nobody looks at it.
+ * - api.json is synced to the disk before it is renamed over its predecessor, so that it outlives a power failure; that takes
+ *   milliseconds. After the kernel's death only `version`, `lastNumber` and the history mean anything: it is written
+ *   when the version changes and when nothing is under way.
+ * - api.live is unlinked and made anew, which costs microseconds, a dozen times in a deploy (renamed over a predecessor,
+ *   ext4 would write it out first). A daemon that dies between leaves api.live.new, whole. After a reboot nobody looks at it.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { type Deployment, isTerminal } from "../deploy/deployment.ts";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
@@ -49,8 +58,8 @@ export class SnapshotStore {
   readonly #boot = bootId();
   /** What was written last, by service: a record that says the same again is not written again. */
   readonly #written = new Map<string, string>();
-  /** The last generation's number that is in the lasting file, by service: numbers are never used twice. */
-  readonly #numbers = new Map<string, number>();
+  /** The version that is in the lasting file, by service. */
+  readonly #versions = new Map<string, string | null>();
   #sequence = 0;
 
   /** Makes the directory. Throws DIRECTORY_UNUSABLE. */
@@ -65,20 +74,20 @@ export class SnapshotStore {
 
   /** Returns when the record is in place: a reader sees the old one or the new one, never half of it. */
   write(record: ServiceRecord): void {
-    const { service, lastNumber, deploys } = record;
+    const { service, version, deploys } = record;
     const body = encode(record);
     if (this.#written.get(service) === body) return;
     this.#written.delete(service); // If what follows throws, nobody knows what is there.
     const head = { format: FORMAT, boot: this.#boot, sequence: ++this.#sequence };
     const text = `${JSON.stringify(head).slice(0, -1)},${body.slice(1)}`;
-    const isNumberNew = this.#numbers.get(service) !== lastNumber;
-    const outlivesPower = isNumberNew || deploys.every((deployment) => isTerminal(deployment));
+    const isVersionNew = this.#versions.get(service) !== version;
+    const outlivesPower = isVersionNew || deploys.every((deployment) => isTerminal(deployment));
     const file = outlivesPower ? this.#file(service) : this.#live(service);
-    writeFileSync(`${file}.new`, text, { mode: 0o600 });
+    writeWhole(`${file}.new`, text, outlivesPower);
     if (!outlivesPower) rmSync(file, { force: true });
     renameSync(`${file}.new`, file);
     if (outlivesPower) rmSync(this.#live(service), { force: true });
-    this.#numbers.set(service, lastNumber);
+    this.#versions.set(service, version);
     this.#written.set(service, body);
   }
 
@@ -120,7 +129,7 @@ export class SnapshotStore {
   /** Forgets a service entirely. */
   remove(service: string): void {
     this.#written.delete(service);
-    this.#numbers.delete(service);
+    this.#versions.delete(service);
     for (const file of [this.#file(service), this.#live(service), `${this.#live(service)}.new`]) {
       rmSync(file, { force: true });
     }
@@ -132,6 +141,17 @@ export class SnapshotStore {
 
   #live(service: string): string {
     return join(this.#directory, `${service}.live`);
+  }
+}
+
+/** `isSynced`: on the disk when it returns. */
+function writeWhole(file: string, text: string, isSynced: boolean): void {
+  const fd = openSync(file, "w", 0o600);
+  try {
+    writeFileSync(fd, text);
+    if (isSynced) fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

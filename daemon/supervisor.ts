@@ -15,8 +15,9 @@ import type { Listener } from "../handoff/listener.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config } from "./config/config.ts";
 import { parseDuration } from "./config/values.ts";
+import { pause } from "./ending.ts";
 import { stepsUnusable } from "./errors.ts";
-import { openListeners } from "./listeners.ts";
+import { marksOf, openListeners } from "./listeners.ts";
 import { Marks } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { Service } from "./service.ts";
@@ -25,6 +26,7 @@ import type { Surroundings } from "./surroundings.ts";
 import { deployBody, listenerBody, serviceBody } from "./view.ts";
 
 const PAGE = 20;
+const KEEPER_RETRY_MS = 1_000;
 
 export class Supervisor implements Operations {
   readonly events = new EventLog();
@@ -91,9 +93,10 @@ export class Supervisor implements Operations {
     const records = new Map(this.#config.services.map(({ name }) => [name, this.#store.read(name)]));
     const isRecovery = kept.size > 0;
     if (this.#config.marks !== null) {
-      const used = [...records.values()].flatMap(
-        (record) => record?.generations.flatMap(({ marks }) => marks) ?? [],
-      );
+      const used = [
+        ...[...records.values()].flatMap((record) => record?.generations.flatMap(({ marks }) => marks) ?? []),
+        ...marksOf(kept),
+      ];
       this.#marks = Marks.open(this.#config.marks.base, used);
       if (this.#marks === null) {
         this.#log.warn("connections are not counted per generation: setting SO_MARK needs CAP_NET_ADMIN");
@@ -130,14 +133,13 @@ export class Supervisor implements Operations {
     kept: Map<string, Descriptor>,
   ): Promise<void> {
     if (isRecovery && record !== null) await service.recover(record, kept);
-    else service.begin(record);
+    else await service.begin(record);
   }
 
   async #openKeeper(): Promise<Map<string, Descriptor>> {
     if (this.#config.keeper === "off") return new Map();
     const path = join(this.#config.paths.runtime, "keeper.sock");
-    const living = KeeperProcess.connect(path);
-    const keeper = living ?? KeeperProcess.start(path, [this.#surroundings.devNull, 1, 2]);
+    const keeper = KeeperProcess.connect(path) ?? this.#startKeeper();
     this.#useKeeper(keeper);
     return keeper.list();
   }
@@ -146,28 +148,36 @@ export class Supervisor implements Operations {
     this.#keeper = keeper;
     this.#keeperPid = keeper.pid;
     keeper.watch(() => {
-      keeper.kill();
-      if (!this.#isStopping) void this.#replaceKeeper();
+      if (!this.#isStopping) void this.#replaceKeeper(keeper);
     });
   }
 
-  /** The keeper has died: another one gets everything again, at once. */
-  async #replaceKeeper(): Promise<void> {
+  /** The keeper has died, or does not answer: another one gets everything again, and then the old one ends for certain. */
+  async #replaceKeeper(old: KeeperProcess): Promise<void> {
     this.#surroundings.say(
       {
         type: "keeper.lost",
-        message: "the keeper has ended; another one is started and given every slot again",
+        message: "the keeper has ended or does not answer; another one is given every slot",
       },
       "error",
     );
-    try {
-      const path = join(this.#config.paths.runtime, "keeper.sock");
-      this.#useKeeper(KeeperProcess.start(path, [this.#surroundings.devNull, 1, 2]));
-      for (const listener of this.#listeners.values()) await listener.keep();
-      for (const service of this.#services.values()) await service.keep();
-    } catch (error) {
-      this.#log.error({ err: error }, "slots are not held outside the daemon");
+    while (!this.#isStopping) {
+      try {
+        this.#useKeeper(this.#startKeeper());
+        for (const listener of this.#listeners.values()) await listener.keep();
+        for (const service of this.#services.values()) await service.keep();
+        break;
+      } catch (error) {
+        this.#log.error({ err: error }, "slots are not held outside the daemon; trying again");
+        await pause(KEEPER_RETRY_MS);
+      }
     }
+    old.kill();
+  }
+
+  #startKeeper(): KeeperProcess {
+    const path = join(this.#config.paths.runtime, "keeper.sock");
+    return KeeperProcess.start(path, [this.#surroundings.devNull, 1, 2]);
   }
 
   /** Drains and ends every service, closes every listener, lets the keeper go. */
@@ -179,11 +189,7 @@ export class Supervisor implements Operations {
 
   /** Ends every process at once: the second SIGTERM. */
   kill(): void {
-    for (const service of this.#services.values()) {
-      for (const generation of service.generations) {
-        for (const instance of generation.instances) instance.process?.killGroup("SIGKILL");
-      }
-    }
+    for (const service of this.#services.values()) service.kill();
   }
 
   async #closeListeners(): Promise<void> {
@@ -213,7 +219,10 @@ export class Supervisor implements Operations {
 
   status(): Status {
     const connections = this.#marks?.count() ?? null;
-    for (const service of this.#services.values()) service.reviewHeld();
+    for (const service of this.#services.values()) {
+      // What it finds is shown by the next look: this one does not wait for it.
+      service.reviewHeld().catch((error: unknown) => this.#log.error({ err: error }, "a fault"));
+    }
     return {
       version: packageVersion(),
       pid: process.pid,

@@ -27,6 +27,9 @@ export type ListenerAddress =
 /** sizeof(sun_path), unix(7). A path needs one byte of it for its NUL, an abstract name for the leading one. */
 export const SUN_PATH_MAX = 108;
 
+/** The longest path of a listener: its slots' hidden names (unix-listener.ts) are longer by ".", ".255" and ".s". */
+const LISTENER_PATH_MAX = SUN_PATH_MAX - 1 - 7;
+
 function refuse(text: string, why: string): never {
   throw new CodedError("ADDRESS_INVALID", `"${text}" is not an address to listen on: ${why}`, {
     details: { address: text },
@@ -122,7 +125,12 @@ function parseUnix(text: string, rest: string): ListenerAddress {
   if (rest.startsWith("@")) {
     if (size === 1) refuse(text, 'the abstract name is empty; write one, as in "unix:@app"');
     // The "@" stands for the leading NUL, which counts.
-    if (size > SUN_PATH_MAX) refuse(text, tooLong("name", size - 1));
+    if (size > SUN_PATH_MAX) {
+      refuse(
+        text,
+        `its name has ${size - 1} bytes, and the kernel's sun_path has room for ${SUN_PATH_MAX} with a NUL byte; shorten it to ${SUN_PATH_MAX - 1}`,
+      );
+    }
     return { kind: "abstract", name: rest.slice(1) };
   }
   if (!rest.startsWith("/")) {
@@ -132,12 +140,13 @@ function parseUnix(text: string, rest: string): ListenerAddress {
     );
   }
   if (rest.endsWith("/")) refuse(text, "the path ends in a slash; name the socket itself");
-  if (size > SUN_PATH_MAX - 1) refuse(text, tooLong("path", size));
+  if (size > LISTENER_PATH_MAX) {
+    refuse(
+      text,
+      `its path has ${size} bytes, and the kernel's sun_path has room for ${SUN_PATH_MAX}, a NUL byte and a slot's hidden name included; shorten it to ${LISTENER_PATH_MAX}`,
+    );
+  }
   return { kind: "unix", path: rest };
-}
-
-function tooLong(what: string, size: number): string {
-  return `its ${what} has ${size} bytes, and the kernel's sun_path has room for ${SUN_PATH_MAX} with a NUL byte; shorten it to ${SUN_PATH_MAX - 1}`;
 }
 
 function parseInherited(text: string, name: string): ListenerAddress {

@@ -3,6 +3,7 @@
  * instances, verification commands and acceptors.
  */
 import { writeSync } from "node:fs";
+import { constants } from "node:os";
 import { Channel } from "./channel.ts";
 import { Descriptor } from "./descriptor.ts";
 import { launchFailed } from "./errors.ts";
@@ -39,6 +40,12 @@ export interface LaunchSpecification {
   readonly noNewPrivileges: boolean;
   /** Whether the channel stays open in the program, as HANDOFF_FD. */
   readonly keepChannel: boolean;
+  /**
+   * What the process gets when the daemon ends (PR_SET_PDEATHSIG); null: nothing. For helpers only: an instance outlives the
+   * daemon. The channel must stay open until the program runs or has ended: that it is closed means that the daemon is gone.
+   * A program that gains privileges by its exec (set-uid) does not get the signal.
+   */
+  readonly deathSignal: NodeJS.Signals | null;
 }
 
 /** Standard input, output and error of the child. They stay the caller's. */
@@ -62,6 +69,7 @@ const KEY = {
   nice: 40,
   noNewPrivileges: 41,
   channel: 42,
+  deathSignal: 43,
 } as const;
 
 const EMPTY = new Uint8Array(0);
@@ -85,6 +93,9 @@ export function encodeSpecification(specification: LaunchSpecification): Uint8Ar
   if (specification.nice !== null) fields.push(u32Field(KEY.nice, specification.nice));
   if (specification.noNewPrivileges) fields.push({ key: KEY.noNewPrivileges, value: EMPTY });
   if (specification.keepChannel) fields.push({ key: KEY.channel, value: EMPTY });
+  if (specification.deathSignal !== null) {
+    fields.push(u32Field(KEY.deathSignal, constants.signals[specification.deathSignal]));
+  }
   return encodeFields(fields);
 }
 

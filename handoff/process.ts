@@ -11,6 +11,7 @@ import { hasCode } from "./coded-error.ts";
 import { Descriptor } from "./descriptor.ts";
 import { type ExitStatus, native, type NativePoll } from "./native.ts";
 
+const REAP_MS = 1000;
 const UNKNOWN: ExitStatus = { code: null, signal: null };
 
 export class Process {
@@ -27,10 +28,15 @@ export class Process {
     this.startTime = startTime;
     this.#pidfd = new Descriptor(pidfd);
     this.#poll = new native.Poll(pidfd, () => this.#ended());
-    this.#poll.start();
+    try {
+      this.#poll.start();
+    } catch (error) {
+      this.#poll.close();
+      throw error;
+    }
   }
 
-  /** See `native.spawn`. Throws its error when the program cannot be executed. */
+  /** See `native.spawn`. Throws its error when the program cannot be executed. On a failure nothing is left. */
   static spawn(
     file: string,
     argv: readonly string[],
@@ -38,7 +44,13 @@ export class Process {
     descriptors: readonly number[],
   ): Process {
     const { pid, pidfd } = native.spawn(file, argv, environment, descriptors);
-    return new Process(pid, pidfd, startTimeOf(pid) ?? "");
+    try {
+      return new Process(pid, pidfd, startTimeOf(pid) ?? "");
+    } catch (error) {
+      // It runs, and nobody could watch it (EMFILE).
+      destroy(pidfd);
+      throw error;
+    }
   }
 
   /** Watches a process that runs already. null when it is gone or when the pid belongs to another one by now. */
@@ -50,8 +62,13 @@ export class Process {
       if (hasCode(error, "ESRCH", "EINVAL")) return null;
       throw error;
     }
-    // Read after the pidfd is open: from here on the pid cannot change hands unseen.
-    if (startTimeOf(pid) === startTime) return new Process(pid, pidfd, startTime);
+    try {
+      // Read after the pidfd is open: from here on the pid cannot change hands unseen.
+      if (startTimeOf(pid) === startTime) return new Process(pid, pidfd, startTime);
+    } catch (error) {
+      native.close(pidfd);
+      throw error;
+    }
     native.close(pidfd);
     return null;
   }
@@ -123,6 +140,22 @@ export class Process {
       if (hasCode(error, "ECHILD")) return UNKNOWN; // Adopted: its parent, not we, learns the status.
       throw error;
     }
+  }
+}
+
+/**
+ * Kills and reaps a child, and closes its pidfd. It waits here and now, because there is no watcher to wait with: what was
+ * just started ends within a millisecond of SIGKILL. One that the kernel does not let go (state D) stays, as a zombie.
+ */
+function destroy(pidfd: number): void {
+  try {
+    native.pidfdSendSignal(pidfd, constants.signals.SIGKILL);
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    for (let waitedMs = 0; waitedMs < REAP_MS && native.waitPidfd(pidfd, true) === null; waitedMs++) {
+      Atomics.wait(pause, 0, 0, 1);
+    }
+  } finally {
+    native.close(pidfd);
   }
 }
 

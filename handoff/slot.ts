@@ -85,6 +85,12 @@ export class Slot {
     );
   }
 
+  /** Accepts and closes whatever waits. For a slot that never had weight: nobody but our own proofs is in there. */
+  discardQueue(): void {
+    native.setNonblocking(this.fd, true);
+    for (let fd = native.accept(this.fd); fd !== null; fd = native.accept(this.fd)) native.close(fd);
+  }
+
   /** Only with the whole listener. */
   close(): void {
     this.#descriptor.close();

@@ -185,7 +185,7 @@ export class TcpListener implements Listener {
     const ours = new Set(this.#slots.map((slot) => slot.inode));
     const strangers = native
       .diagSockets(this.#bound.family, 1 << TCP.LISTEN, this.#bound.port)
-      .filter(({ localHost, inode }) => localHost === this.#bound.host && !ours.has(inode));
+      .filter(({ localHost, inode }) => overlap(localHost, this.#bound.host) && !ours.has(inode));
     if (strangers.length === 0) return;
     const names = strangers.map(
       ({ inode, uid }) => this.#options.holderOf(inode) ?? `a process of uid ${uid}`,

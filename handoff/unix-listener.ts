@@ -29,9 +29,6 @@ import type { Share } from "./steering.ts";
 
 const NOTHING: ReadonlySet<string> = new Set();
 
-/** The bytes that a slot's hidden path has more than the public one, for up to 100 slots. */
-export const HIDDEN_PATH_EXTRA = ".".length + ".99.s".length;
-
 export class UnixListener implements Listener {
   readonly name: string;
   readonly protocol = "unix";

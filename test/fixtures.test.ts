@@ -323,6 +323,8 @@ describe("leaves-children.py", () => {
       try {
         const ownSession = sessionOf(child) !== sessionOf(app.pid);
         expect(ownSession).toBe(where === "session");
+        // The child may have answered so far: the parent is listened to only when it has begun to serve.
+        await eventually("the parent's answer", async () => (await ask(at(app))).pid === app.pid);
         app.process.kill("SIGTERM");
         expect(await app.exit).toEqual({ code: 0, signal: null });
         expect((await ask(at(app))).pid).toBe(child);

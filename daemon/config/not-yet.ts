@@ -18,6 +18,7 @@ interface NotYet {
 
 const always = (): boolean => true;
 const otherThan = (value: unknown) => (found: unknown) => found !== value;
+const notEmpty = (found: unknown): boolean => Array.isArray(found) && found.length > 0;
 
 const NOT_YET: readonly NotYet[] = [
   {
@@ -31,6 +32,36 @@ const NOT_YET: readonly NotYet[] = [
     asksFor: otherThan(DEFAULTS.strategy),
     what: "this strategy",
     wayOut: `use ${DEFAULTS.strategy}`,
+  },
+  {
+    path: ["services", "*", "deploy", "steps"],
+    asksFor: always,
+    what: "moving the traffic in steps",
+    wayOut: "use bake: for the time in which the way back is instant",
+  },
+  {
+    path: ["services", "*", "deploy", "share"],
+    asksFor: otherThan(DEFAULTS.share),
+    what: "keeping a client with one generation",
+    wayOut: `use ${DEFAULTS.share}`,
+  },
+  {
+    path: ["services", "*", "deploy", "pin"],
+    asksFor: notEmpty,
+    what: "sending networks of clients to the candidate",
+    wayOut: "use verify: its requests reach the candidate alone",
+  },
+  {
+    path: ["services", "*", "deploy", "floor"],
+    asksFor: otherThan(DEFAULTS.floor),
+    what: "a floor under the serving instances",
+    wayOut: `use ${DEFAULTS.floor}`,
+  },
+  {
+    path: ["services", "*", "deploy", "watch", "queue"],
+    asksFor: otherThan(DEFAULTS.watchQueue),
+    what: "going back because of a queue",
+    wayOut: "use exits:, which is watched",
   },
   {
     path: ["services", "*", "deploy", "analysis"],
@@ -57,16 +88,22 @@ const NOT_YET: readonly NotYet[] = [
     wayOut: "use inherit: under systemd the daemon's own output goes there",
   },
   {
-    path: ["admin", "http", "tokens"],
+    path: ["admin", "socket", "roles"],
     asksFor: always,
-    what: "access by token",
+    what: "telling callers apart by roles",
+    wayOut: "use mode: and group: of the socket, as whoever may connect to it may do everything",
+  },
+  {
+    path: ["admin", "http"],
+    asksFor: always,
+    what: "the API by TCP",
     wayOut: "use admin.socket",
   },
   {
-    path: ["admin", "http", "tls"],
+    path: ["metrics"],
     asksFor: always,
-    what: "TLS for the API",
-    wayOut: "use admin.socket",
+    what: "an own address for metrics",
+    wayOut: "use GET /metrics on admin.socket",
   },
 ];
 

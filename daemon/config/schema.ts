@@ -154,8 +154,7 @@ export const ConfigFileSchema = mapping(
     ),
     keeper: optional(
       oneOf(["auto", "off"], {
-        description:
-          "Who else holds the sockets: auto is systemd's fdstore, or handoff-keeper where there is none.",
+        description: "Who else holds the sockets: auto is handoff-keeper, a process of its own.",
         default: DEFAULTS.keeper,
       }),
     ),

@@ -52,6 +52,7 @@ enum field_key {
   FIELD_NICE = 40,
   FIELD_NO_NEW_PRIVILEGES = 41,
   FIELD_CHANNEL = 42,
+  FIELD_DEATH_SIGNAL = 43,
 };
 
 enum entry_kind { ENTRY_SPECIFICATION = 0, ENTRY_SOCKET = 1, ENTRY_OTHER = 2 };

@@ -4,7 +4,7 @@
 //   daemon                      handoff-exec
 //     GRANT (MORE) … GRANT ─────▶ compares each descriptor with its entry, reads the specification
 //     ◀──────────────────── ACK   or FAIL: nothing was started
-//                                 limits, umask, nice, descriptors, identity, directory, exec
+//                                 limits, umask, nice, descriptors, identity, directory, death signal, exec
 //     ◀──────────────────── EOF   the program runs (or has the channel, where it asked for it)
 //     ◀─────────────────── FAIL   exit status 127
 //
@@ -12,6 +12,7 @@
 // by exec or by exit.
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +76,21 @@ static void become(const struct specification *specification) {
   }
 }
 
+// The kernel sends the signal when the parent ends (prctl(2)). One that has ended before was not seen: then
+// the channel is at its end, as a process closes its files before its children are given away. `parent` is
+// who it was at the start: of a parent with threads the first may be gone while the last still holds the
+// channel.
+static void die_with(pid_t parent, int signal) {
+  if (prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0) != 0) fail("signal", errno, "PR_SET_PDEATHSIG");
+  struct pollfd peer = {.fd = channel, .events = POLLRDHUP};
+  while (poll(&peer, 1, 0) < 0) {
+    if (errno != EINTR) fail("signal", errno, "poll");
+  }
+  if (peer.revents != 0 || getppid() != parent) exit(FAILED);  // nobody to tell
+}
+
 int main(void) {
+  const pid_t parent = getppid();
   struct stat status;
   if (fstat(channel, &status) != 0 || !S_ISSOCK(status.st_mode)) {
     fputs("handoff-exec: descriptor 3 is not a channel; this program is started by handoffd\n", stderr);
@@ -102,6 +117,8 @@ int main(void) {
   set_environment(&specification, &grant);
   // execvp searches the PATH of `environ`: of the program's environment, not of ours.
   environ = specification.environment;
+  // After the identity, whose change takes the signal back, as an exec that gains privileges does.
+  if (specification.has_death_signal) die_with(parent, specification.death_signal);
   execvp(specification.arguments[0], specification.arguments);
   fail_to_execute(specification.arguments[0], errno);
 }

@@ -108,6 +108,12 @@ static void add_field(struct specification *specification, const struct field *f
     case FIELD_CHANNEL:
       only_flag(field, &specification->keeps_channel, "channel");
       return;
+    case FIELD_DEATH_SIGNAL: {
+      const uint32_t signal = only_u32(field, &specification->has_death_signal, "death_signal");
+      if (signal < 1 || signal > MOST_SIGNAL) malformed("death_signal");
+      specification->death_signal = (int)signal;
+      return;
+    }
     default:
       malformed("an unknown key");
   }

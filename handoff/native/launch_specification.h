@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { MOST_LIMITS = RLIM_NLIMITS };
+enum { MOST_LIMITS = RLIM_NLIMITS, MOST_SIGNAL = 64 };  // _NSIG of the kernel (x86_64, arm64)
 
 struct limit {
   uint32_t resource;
@@ -21,11 +21,12 @@ struct specification {
   char **environment;  // with room for what the launcher adds
   size_t environment_count;
   const char *directory;
-  bool has_uid, has_gid, has_umask, has_nice, no_new_privileges, keeps_channel;
+  bool has_uid, has_gid, has_umask, has_nice, has_death_signal, no_new_privileges, keeps_channel;
   uid_t uid;
   gid_t gid;
   mode_t umask;
   int nice;
+  int death_signal;
   gid_t *groups;
   size_t group_count;
   struct limit limits[MOST_LIMITS];

@@ -44,13 +44,17 @@ describe("a service's snapshot", () => {
     expect(new SnapshotStore(state).read("api")).toMatchObject(record("verifying"));
   });
 
-  it("is in the lasting file when a deploy begins and when it has ended", () => {
+  it("is in the lasting file when the version changes and when nothing is under way", () => {
     const store = new SnapshotStore(state);
-    store.write(record("starting"));
+    store.write(record("succeeded"));
     expect(files()).toEqual(["api.json"]);
     store.write(record("verifying"));
     expect(files()).toEqual(["api.json", "api.live"]);
-    store.write(record("succeeded"));
+    store.write(record("draining", { version: "2" }));
+    expect(files()).toEqual(["api.json"]);
+    store.write(record("draining", { version: "2", current: 2 }));
+    expect(files()).toEqual(["api.json", "api.live"]);
+    store.write(record("succeeded", { version: "2" }));
     expect(files()).toEqual(["api.json"]);
   });
 
@@ -88,7 +92,7 @@ describe("a service's snapshot", () => {
   it("is after a reboot what the lasting file says, without processes", () => {
     const store = new SnapshotStore(state);
     store.write(record("starting"));
-    store.write(record("shifting", { version: "2" }));
+    store.write(record("shifting"));
     edit(file("json"), { boot: "another" });
     edit(file("live"), { boot: "another" });
     expect(new SnapshotStore(state).read("api")).toMatchObject({

@@ -68,8 +68,8 @@ test(
     await deployEach(daemon, 11, DEPLOYS);
     await fresh.sawGeneration(DEPLOYS + 1);
     const late = await holdings(daemon);
-    // The API's own connection may still be closing when it is looked at.
-    await eventually("the descriptors to be as after run 10", () => daemon.descriptors === descriptors);
+    // Not more: the API's own connection may have been closing when it was counted.
+    await eventually("no more descriptors than after run 10", () => daemon.descriptors <= descriptors);
 
     const reports = await Promise.all([fresh.stop(), kept.stop()]);
     expect(reports.map((report) => ({ ...lost(report), badStatus: report.badStatus }))).toEqual([

@@ -86,6 +86,8 @@ describe("a candidate that does not pass its verification meets no user, and the
     stage.install("mortal", { program: "dies-when-idle.mjs", environment: { DIE_WHEN: when } });
     const { deploy, reason, report } = await stage.fails("mortal", {
       phase: "rolled-back",
+      // Those in the dead process' queue wait for another one's boot.
+      lateMs: 5_000,
       arguments: ["--bake", "60s"],
       meanwhile: async () => {
         await stage.reaches("baking");

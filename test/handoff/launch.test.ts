@@ -4,7 +4,12 @@ import { tmpdir } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Descriptor } from "../../handoff/descriptor.ts";
 import type { Offer } from "../../handoff/grant.ts";
-import { launch, launchFailure, type LaunchSpecification } from "../../handoff/launch.ts";
+import {
+  encodeSpecification,
+  launch,
+  launchFailure,
+  type LaunchSpecification,
+} from "../../handoff/launch.ts";
 import { native, type ExitStatus } from "../../handoff/native.ts";
 import type { Process } from "../../handoff/process.ts";
 import { alive, environment, waitForExit } from "../support/processes.ts";
@@ -42,9 +47,19 @@ function specification(
     nice: null,
     noNewPrivileges: false,
     keepChannel: false,
+    deathSignal: null,
     ...more,
   };
 }
+
+it("a specification says its death signal by its number, and nothing where there is none", () => {
+  const field = (deathSignal: NodeJS.Signals | null): string =>
+    Buffer.from(encodeSpecification(specification(["true"], { environment: {}, deathSignal }))).toString(
+      "hex",
+    );
+  // Key 43, 4 bytes, 10 (docs/wire.md).
+  expect(field("SIGUSR1")).toBe(`${field(null)}2b000000040000000a000000`);
+});
 
 interface Ran {
   readonly status: ExitStatus;
@@ -93,6 +108,19 @@ describe("a program that runs", () => {
     );
     expect(ran.output.split("\n").slice(0, 7)).toEqual(["0027", "/tmp", "100", "200", "5", "65534", "b = c"]);
     expect(ran.status).toEqual({ code: 0, signal: null });
+  });
+
+  it("gets its death signal from the kernel when we end", async () => {
+    const asks =
+      "import ctypes; n = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(n)); print(n.value)";
+    for (const [deathSignal, number] of [
+      ["SIGTERM", 15],
+      ["SIGKILL", 9],
+      [null, 0],
+    ] as const) {
+      const ran = await run(specification(["python3", "-c", asks], { deathSignal }));
+      expect([ran.failure, ran.output.trim().split("\n").at(-1)]).toEqual([null, String(number)]);
+    }
   });
 
   it("keeps the channel where it is to", async () => {

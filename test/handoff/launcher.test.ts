@@ -24,6 +24,7 @@ import {
   type Field,
 } from "../../handoff/frame.ts";
 import { companion, native, type ExitStatus } from "../../handoff/native.ts";
+import { childrenOf, eventually, killOne, waitForExit } from "../support/processes.ts";
 import {
   closeAll,
   contentOf,
@@ -55,6 +56,7 @@ const LIMIT = 39;
 const NICE = 40;
 const NO_NEW_PRIVILEGES = 41;
 const CHANNEL = 42;
+const DEATH_SIGNAL = 43;
 
 expectTableUnchanged();
 
@@ -111,6 +113,10 @@ function specification(script: string | readonly string[], ...more: readonly Fie
   const fd = native.memfd("specification");
   writeSync(fd, encodeFields(fields));
   return fd;
+}
+
+function statOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/stat`, "latin1");
 }
 
 interface Told {
@@ -372,6 +378,13 @@ describe("the specification", () => {
     ["an unknown limit", [textField(ARGUMENT, "/bin/true"), limitField(99, 1n, 1n)]],
     ["a umask beyond 0777", [textField(ARGUMENT, "/bin/true"), u32Field(UMASK, 0o1000)]],
     ["a flag with a value", [textField(ARGUMENT, "/bin/true"), u32Field(NO_NEW_PRIVILEGES, 1)]],
+    ["a death signal of nothing", [textField(ARGUMENT, "/bin/true"), u32Field(DEATH_SIGNAL, 0)]],
+    ["a death signal that is none", [textField(ARGUMENT, "/bin/true"), u32Field(DEATH_SIGNAL, 65)]],
+    ["an empty death signal", [textField(ARGUMENT, "/bin/true"), flag(DEATH_SIGNAL)]],
+    [
+      "two death signals",
+      [textField(ARGUMENT, "/bin/true"), u32Field(DEATH_SIGNAL, 15), u32Field(DEATH_SIGNAL, 15)],
+    ],
     ["an unknown key", [textField(ARGUMENT, "/bin/true"), u32Field(99, 1)]],
   ])("with %s is refused", async (_, fields) => {
     const memfd = native.memfd("specification");
@@ -517,6 +530,84 @@ describe("the program", () => {
     writeFileSync(`${folder}/its-own`, "#!/bin/sh\necho found\n", { mode: 0o755 });
     const path = textField(ENVIRONMENT, `PATH=/nonexistent:${folder}`);
     expect(await runs(specification(["its-own"], path))).toBe("found\n");
+  });
+});
+
+describe("when its parent ends, the program", () => {
+  const { SIGUSR1, SIGUSR2 } = constants.signals;
+
+  /** A launcher whose parent is a shell that waits for it: `pid` and `end` are the shell's. */
+  const ofAShell = (): Launcher => new Launcher(`${companion("handoff-exec")} & wait; exit`);
+
+  /** Says its pid, and the number of the first signal that it gets. */
+  const waits = (...fields: readonly Field[]): number =>
+    specification(
+      [
+        "python3",
+        "-c",
+        `import os, signal
+def tell(number, frame):
+  print(number, flush=True)
+  os._exit(0)
+for number in (${SIGUSR1}, ${SIGUSR2}): signal.signal(number, tell)
+print(os.getpid(), flush=True)
+while True: signal.pause()`,
+      ],
+      ...fields,
+    );
+
+  /** Starts it under a shell, ends the shell, and returns the program's pid. */
+  async function orphaned(memfd: number): Promise<number> {
+    const launcher = ofAShell();
+    launcher.grant(memfd);
+    expect((await launcher.hears()).type).toBe(ACK);
+    await eventually("the program's pid", () => contentOf(output).endsWith("\n"));
+    const pid = Number(contentOf(output));
+    killOne(launcher.pid);
+    expect((await launcher.end()).signal).toBe(constants.signals.SIGKILL);
+    return pid;
+  }
+
+  it("gets its death signal, whoever it runs as", async () => {
+    const who = [u32Field(UID, 4711), u32Field(GID, 4711)];
+    const pid = await orphaned(waits(u32Field(DEATH_SIGNAL, SIGUSR1), ...who));
+    await waitForExit(pid);
+    expect(contentOf(output)).toBe(`${pid}\n${SIGUSR1}\n`);
+  });
+
+  it("gets nothing where it has none", async () => {
+    const pid = await orphaned(waits());
+    // Of two that are pending the lower number is told first, so the other one was not sent before.
+    process.kill(pid, SIGUSR2);
+    await waitForExit(pid);
+    expect(contentOf(output)).toBe(`${pid}\n${SIGUSR2}\n`);
+  });
+
+  it("is not started when the channel is at its end by then", async () => {
+    const launcher = new Launcher("kill -STOP $$");
+    launcher.grant(specification("echo started", u32Field(DEATH_SIGNAL, SIGUSR1)));
+    // The daemon's end, but that it still hears the acknowledgement.
+    native.shutdown(launcher.channel, "write");
+    await eventually("the launcher to wait", () => /^\d+ \(sh\) T /.test(statOf(launcher.pid)));
+    process.kill(launcher.pid, "SIGCONT");
+    expect((await launcher.hears()).type).toBe(ACK);
+    expect(await launcher.end()).toEqual({ code: 127, signal: null });
+    expect(contentOf(output)).toBe("");
+  });
+
+  it("is not started when its launcher has another parent by then", async () => {
+    const launcher = ofAShell();
+    const [pid = 0] = await eventually("the launcher to wait for its grant", () => {
+      const found = childrenOf(launcher.pid);
+      return found.some((child) => /^\d+ \(handoff-exec\) S /.test(statOf(child))) && found;
+    });
+    killOne(launcher.pid);
+    await waitForExit(launcher.pid);
+    launcher.grant(specification("echo started", u32Field(DEATH_SIGNAL, SIGUSR1)));
+    expect((await launcher.hears()).type).toBe(ACK);
+    await waitForExit(pid);
+    expect(contentOf(output)).toBe("");
+    await launcher.end();
   });
 });
 

@@ -1,8 +1,10 @@
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { native } from "../../handoff/native.ts";
 import { Process, startTimeOf } from "../../handoff/process.ts";
 import { alive, end, eventually, start } from "../support/processes.ts";
-import { expectTableUnchanged, variables } from "./native-support.ts";
+import { closeAll, expectTableUnchanged, variables } from "./native-support.ts";
 import { constants } from "node:os";
 
 expectTableUnchanged();
@@ -151,6 +153,85 @@ describe("a process that we did not start", () => {
       () => readFileSync(`/proc/${named.pid}/comm`, "utf8").startsWith("a) Z") || named.exited,
     );
     expect(startTimeOf(named.pid)).toBe(named.startTime);
+  });
+});
+
+describe("a process that cannot be watched", () => {
+  const RealPoll = native.Poll;
+  afterEach(() => {
+    native.Poll = RealPoll;
+    vi.restoreAllMocks();
+  });
+
+  const limitDescriptors = (soft: string): void => {
+    execFileSync("prlimit", ["--pid", `${process.pid}`, `--nofile=${soft}:`]);
+  };
+
+  /** Spawns in vain: says why, and whether the process is there nevertheless. */
+  function spawnInVain(): { why: unknown; left: boolean } {
+    const spawned = vi.spyOn(native, "spawn");
+    let why: unknown = null;
+    try {
+      Process.spawn("/bin/sleep", ["sleep", "1000"], variables(), [0, 1, 2]);
+    } catch (error) {
+      why = error;
+    }
+    const [result] = spawned.mock.results;
+    if (result?.type !== "return") throw new Error("it was not even started", { cause: why });
+    return { why, left: isThere(result.value.pid) };
+  }
+
+  class NoPoll extends RealPoll {
+    constructor(fd: number, onReadable: () => void) {
+      super(fd, onReadable);
+      this.close();
+      throw new Error("in vain");
+    }
+  }
+
+  class IdlePoll extends RealPoll {
+    override start(): void {
+      throw new Error("in vain");
+    }
+  }
+
+  it.each([
+    ["there is no watcher", NoPoll],
+    ["the watcher cannot begin", IdlePoll],
+  ])("because %s is an error, and nothing is left of it", (_, Poll) => {
+    native.Poll = Poll;
+    expect(spawnInVain()).toMatchObject({ why: { message: "in vain" }, left: false });
+  });
+
+  it("because its watcher cannot begin leaves no watcher that would keep us from ending", () => {
+    native.Poll = IdlePoll;
+    const closed = vi.spyOn(IdlePoll.prototype, "close");
+    spawnInVain();
+    expect(closed).toHaveBeenCalledOnce();
+  });
+
+  it("because there is no descriptor to read its start time with is an error, and nothing is left of it", () => {
+    const limit = /^Max open files +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? "";
+    limitDescriptors("400");
+    const filled: number[] = [];
+    const fill = (): void => {
+      for (;;) filled.push(native.duplicate(0));
+    };
+    expect(fill).toThrow("EMFILE");
+    native.close(filled.pop() ?? -1); // For the pidfd.
+    const outcome = spawnInVain();
+    closeAll(...filled);
+    limitDescriptors(limit);
+    expect(outcome).toMatchObject({ why: { code: "EMFILE", syscall: "open" }, left: false });
+  });
+
+  it("that we did not start is let go, and runs on", async () => {
+    const stranger = start("sleep", ["1000"]);
+    const since = startTimeOf(stranger.pid) ?? "";
+    native.Poll = NoPoll;
+    expect(() => Process.adopt(stranger.pid, since)).toThrow("in vain");
+    expect(alive(stranger.pid)).toBe(true);
+    await end(stranger);
   });
 });
 

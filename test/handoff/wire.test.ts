@@ -150,6 +150,7 @@ it("the launcher takes every grant that we write", async () => {
         nice: null,
         noNewPrivileges: false,
         keepChannel: false,
+        deathSignal: null,
       },
       names.map((each) => ({ name: each, fd: nothing })),
       [nothing, output, nothing],

@@ -38,10 +38,6 @@ export async function ask(where: Where, options: AskOptions = {}): Promise<Answe
   return await speak(open(where, options.source), options);
 }
 
-export function connectOnce(host: string, port: number, options: AskOptions = {}): Promise<Answer> {
-  return ask({ host, port }, options);
-}
-
 function failure(code: string, message: string): Error {
   return Object.assign(new Error(message), { code });
 }

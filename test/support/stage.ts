@@ -66,6 +66,8 @@ export interface FailOptions {
   readonly arguments?: readonly string[];
   /** What happens while `handoffctl deploy` waits. */
   readonly meanwhile?: () => Promise<unknown>;
+  /** How late an answer may be, in milliseconds. Default: as the load's. */
+  readonly lateMs?: number;
   /** What the deploy ends as. Default "failed". */
   readonly phase?: string;
 }
@@ -147,7 +149,7 @@ export class Stage implements AsyncDisposable {
     const before = await this.#alone();
     const held = await this.#held();
     const generation = before.current ?? 0;
-    await using load = await this.load();
+    await using load = await this.load(options.lateMs === undefined ? {} : { lateMs: options.lateMs });
     const [cli] = await Promise.all([
       daemon.cli("deploy", "api", version, ...(options.arguments ?? [])),
       options.meanwhile?.(),

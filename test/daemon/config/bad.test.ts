@@ -80,7 +80,7 @@ const BAD: readonly (readonly [file: string, line: number, phrases: readonly str
   ["address-port", 2, ["the port 70000 is too large", "65535"]],
   ["address-bare-port", 2, ["8080 is a number", 'write it in quotes: "8080"']],
   ["address-protocol", 2, ['the protocol "http" is unknown', 'use "tcp:"']],
-  ["address-unix-long", 2, ["115 bytes", "sun_path", "shorten it to 107"]],
+  ["address-unix-long", 2, ["115 bytes", "sun_path", "shorten it to 100"]],
   ["address-unix-relative", 2, ["the path must be absolute", "unix:@name"]],
   ["mode-on-tcp", 2, ['"mode" is for unix sockets with a path', "remove it"]],
   ["mode-number", 2, ["0660 is a number", "0660 into 660", 'write it in quotes: "0660"']],
@@ -129,8 +129,10 @@ const FOLDER = "test/daemon/config/bad";
 
 test.each(BAD)("%s is refused with line %i, the reason and the way out", (name, line, phrases) => {
   const file = repositoryFile(`${FOLDER}/${name}.yaml`);
-  const { code, message, problems } = refusalOf(() => loadConfig(file, HOST));
+  const { code, message, problems: all } = refusalOf(() => loadConfig(file, HOST));
   expect(code).toBe("CONFIG_INVALID");
+  // What is wrong is said of keys, too, that this version refuses in any case.
+  const problems = all.filter((problem) => problem.code !== "CONFIG_NOT_YET");
   expect(problems.map((problem) => [problem.line, problem.text])).toEqual([[line, expect.any(String)]]);
   const text = problems[0]?.text ?? "";
   expect(text.startsWith(`${file}:${line}:${problems[0]?.column ?? 0}: `)).toBe(true);

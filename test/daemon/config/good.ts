@@ -22,11 +22,11 @@ services:
     deploy:
       strategy: blue-green
       steps: [ { weight: 5%, for: 1m }, { weight: 50%, for: 5m, pause: false } ]
-      share: random
+      share: sticky
       pin: ["10.1.0.0/16"]
       bake: 1m
-      floor: 1
-      watch: { exits: 1, queue: 30s }
+      floor: 2
+      watch: { exits: 1, queue: 10s }
       analysis: { prometheus: "http://127.0.0.1:9090", query: "up", max: 0.01, every: 15s, samples: 3, no_data: wait, deadline: 5m }
     drain: { signal: SIGTERM, settle: 5s, timeout: 30s }
     fdstore: { max: 64 }
@@ -67,12 +67,11 @@ services:
     verify:
       - http: { path: /healthz }
       - { command: [./smoke.sh], timeout: 5s }
-    deploy: { steps: [{ weight: 5% }], share: sticky, pin: ["10.1.0.0/16"], bake: 0s, floor: 2 }
+    deploy: { share: random, pin: [], bake: 0s, floor: 1, watch: { exits: 2, queue: 30s } }
     drain: { signal: QUIT }
     output: /var/log/api.log
   worker:
     command: [./worker]
-admin: { socket: { roles: { deploy: { group: deploy }, read: { uid: 998 } } }, http: { address: "127.0.0.1:9700" } }
-metrics: { address: "127.0.0.1:9701" }
+admin: { socket: { mode: "0660", group: deploy } }
 marks: off
 `;

@@ -3,6 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { loadConfig } from "../../../daemon/config/load.ts";
+import { parse } from "yaml";
+import { normalise } from "../../../daemon/config/normalise.ts";
+import type { ConfigFile } from "../../../daemon/config/schema.ts";
 import { DESIGN, FULL } from "./good.ts";
 import { HOST, loadText, refusalOf, repositoryFile, withFile } from "./support.ts";
 
@@ -68,11 +71,7 @@ describe("a good file", () => {
         { kind: "http", listener: "web", path: "/healthz", expect: 200, count: 3, timeoutMs: 20_000 },
         { kind: "command", command: ["./smoke.sh"], timeoutMs: 5000 },
       ],
-      deploy: {
-        steps: [{ weight: 0.05, forMs: 60_000, pause: false }],
-        share: "sticky",
-        pin: ["10.1.0.0/16"],
-      },
+      deploy: { bakeMs: 0, watch: { exits: 2, queueMs: 30_000 } },
       drain: { signal: "SIGQUIT" },
       output: { kind: "file", path: "/var/log/api.log" },
     });
@@ -81,10 +80,7 @@ describe("a good file", () => {
       listeners: [],
     });
     expect(config.listeners[1]).toMatchObject({ address: { kind: "unix" }, mode: 0o660, group: "app" });
-    expect(config.admin.socket.roles).toEqual([
-      { role: "read", to: "user", id: 998 },
-      { role: "deploy", to: "group", id: 600 },
-    ]);
+    expect(config.admin.socket).toMatchObject({ mode: 0o660, group: "deploy" });
     expect(config.marks).toBeNull();
   });
 
@@ -98,14 +94,39 @@ describe("a good file", () => {
     expect(code).toBe("CONFIG_NOT_YET");
     expect(problems.map(({ path }) => path)).toEqual([
       "listeners.adm.address",
+      "services.api.deploy.steps",
+      "services.api.deploy.share",
+      "services.api.deploy.pin",
+      "services.api.deploy.floor",
+      "services.api.deploy.watch.queue",
       "services.api.deploy.analysis",
       "services.api.fdstore.max",
       "services.api.external",
-      "admin.http.tokens",
-      "admin.http.tls",
+      "admin.socket.roles",
+      "admin.http",
+      "metrics",
     ]);
     for (const { message } of problems)
       expect(message).toMatch(/is not in this version; .*; remove it or use /u);
+  });
+
+  test("is read to its end, also what is not in this version", () => {
+    const origin = { ...HOST, file: null, warnings: [] };
+    const { services, admin, metrics } = normalise(parse(DESIGN) as ConfigFile, origin);
+    expect(services[0]?.deploy).toMatchObject({
+      steps: [
+        { weight: 0.05, forMs: 60_000, pause: false },
+        { weight: 0.5, forMs: 300_000, pause: false },
+      ],
+      share: "sticky",
+      pin: ["10.1.0.0/16"],
+    });
+    expect(admin.socket.roles).toEqual([
+      { role: "read", to: "user", id: 998 },
+      { role: "deploy", to: "group", id: 600 },
+    ]);
+    expect(admin.http?.address).toMatchObject({ host: "127.0.0.1", port: 9700 });
+    expect(metrics?.address).toMatchObject({ host: "127.0.0.1", port: 9701 });
   });
 
   test("may use anchors and aliases", () => {
@@ -123,6 +144,8 @@ describe("a good file", () => {
 
 test.each([
   ["canary", "deploy: { strategy: canary }"],
+  ["steps, the default's too", "deploy: { steps: [{ weight: 5%, for: 1m }, { weight: 50%, for: 5m }] }"],
+  ["a queue that is not watched", "deploy: { watch: { queue: 0s } }"],
   ["rolling", "deploy: { strategy: rolling }"],
   ["recreate", "deploy: { strategy: recreate }"],
   ["the journal", "output: journal"],
@@ -132,7 +155,10 @@ test.each([
 });
 
 test("what is not in this version may be written when it is the default", () => {
-  const text = MINIMAL.replace("[web] }", "[web], deploy: { strategy: blue-green }, fdstore: { max: 0 } }");
+  const text = MINIMAL.replace(
+    "[web] }",
+    "[web], deploy: { strategy: blue-green, share: random, pin: [], floor: 1, watch: { queue: 30s } }, fdstore: { max: 0 } }",
+  );
   expect(loadText(text).services).toHaveLength(1);
 });
 
@@ -160,6 +186,7 @@ services:
     [8, "services.api.command"],
     [9, "services.api.listeners[1]"],
     [11, "services.api.ready.listener"],
+    [12, "services.api.deploy.floor"],
     [12, "services.api.deploy.floor"],
     [12, "services.api.deploy.bake"],
     [12, "services.api.deploy.strategy"],
