@@ -10,7 +10,8 @@ export function notifySystemd(state: string, log: Logger): void {
   try {
     using socket = new Descriptor(native.socket("unix", "dgram", true));
     native.connect(socket.fd, { family: "unix", path: path.replace(/^@/u, "\0") });
-    native.sendMessage(socket.fd, new TextEncoder().encode(state), []);
+    const isSent = native.sendMessage(socket.fd, new TextEncoder().encode(state), []);
+    if (!isSent) log.warn({ state }, "the service manager's queue is full: it was not told");
   } catch (error) {
     log.warn({ err: error, state }, "the service manager could not be told");
   }
