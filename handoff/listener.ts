@@ -103,8 +103,13 @@ export function isFree(listener: Pick<Listener, "shares" | "halfOpen">, slot: Sl
     slot.holders.length === 0 &&
     !listener.shares.some((share) => share.slot === slot.index && share.share > 0) &&
     slot.queue.length === 0 &&
-    (slot.mark === 0 || listener.halfOpen(slot).size === 0)
+    isSettled(listener, slot)
   );
+}
+
+function isSettled(listener: Pick<Listener, "halfOpen">, slot: Slot): boolean {
+  slot.isSettled ||= slot.mark === 0 || listener.halfOpen(slot).size === 0;
+  return slot.isSettled;
 }
 
 /** Gives the slots to the keeper, one after the other. */

@@ -29,9 +29,8 @@ export class Settling {
     const now = this.#listener.halfOpen(this.#slot);
     this.#first ??= now;
     const first = this.#first;
-    return {
-      queued: this.#slot.queue.length,
-      halfOpen: [...now].filter((peer) => first.has(peer)).length,
-    };
+    const halfOpen = [...now].filter((peer) => first.has(peer)).length;
+    if (halfOpen === 0) this.#slot.isSettled = true;
+    return { queued: this.#slot.queue.length, halfOpen };
   }
 }

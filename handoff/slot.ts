@@ -26,6 +26,11 @@ export class Slot {
   readonly #readQueue: (slot: Slot) => Queue;
   /** The generation that has the slot, such as "api/3"; null while it is idle. */
   owner: string | null = null;
+  /**
+   * Whether it is known that no handshake is under way on it: looked at after its weight became 0, and without weight since.
+   * Looking costs milliseconds (a dump of the kernel's whole table), so it is done once.
+   */
+  isSettled = false;
   /** Processes that nobody answers for and that hold the socket: the slot is not given away while there are any. */
   holders: readonly Holder[] = [];
 

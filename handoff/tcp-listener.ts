@@ -179,6 +179,10 @@ export class TcpListener implements Listener {
       }),
     );
     this.#shares = shares;
+    for (const { slot, share } of shares) {
+      const weighted = this.#slots[slot];
+      if (share > 0 && weighted !== undefined) weighted.isSettled = false;
+    }
   }
 
   assertAlone(): void {
