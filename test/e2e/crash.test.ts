@@ -1,31 +1,18 @@
 /** What dies, and what nobody notices of it. */
 import { writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { startDaemon, type Daemon } from "../support/daemon.ts";
+import { startDaemon, type Config, type Daemon } from "../support/daemon.ts";
 import { lost, startLoad } from "../support/load.ts";
 import { ask, countConnections } from "../support/net.ts";
-import { commandOf } from "../support/paths.ts";
+import { oneService } from "../support/one-service.ts";
 import { addressOf } from "../support/ports.ts";
 import { alive, eventually, killOne, waitForExit } from "../support/processes.ts";
 
 const NOTHING = { refused: 0, reset: 0, cut: 0, late: 0 };
 
-function configuration(service: Readonly<Record<string, unknown>>) {
-  return {
-    listeners: { web: { address: "tcp:127.0.0.1:0" } },
-    services: {
-      api: {
-        command: commandOf("polite.mjs"),
-        version: "v0",
-        listeners: ["web"],
-        deploy: { bake: "50ms" },
-        drain: { timeout: "100s" },
-        restart: { backoff: "50ms..100ms" },
-        ...service,
-      },
-    },
-  };
-}
+/** It comes back soon, and drains for as long as the test needs. */
+const configuration = (service: Config = {}) =>
+  oneService({ drain: { timeout: "100s" }, restart: { backoff: "50ms..100ms" }, ...service });
 
 async function pidsOf(daemon: Daemon, generation: number): Promise<number[]> {
   const { generations } = await daemon.service();
@@ -34,7 +21,7 @@ async function pidsOf(daemon: Daemon, generation: number): Promise<number[]> {
 }
 
 test("an instance killed under load comes back on its slot, and what was queued there is answered", async () => {
-  await using daemon = await startDaemon({ config: configuration({}) });
+  await using daemon = await startDaemon({ config: configuration() });
   const { target } = addressOf(await daemon.status(), "web");
   // Requests that the killed process had accepted die with it; those of new connections that it had not are safe.
   await using load = startLoad({ target, mode: "new", connections: 8, rate: 300, lateMs: 5_000 });
@@ -68,7 +55,7 @@ test("an instance killed under load comes back on its slot, and what was queued 
 });
 
 test("connections queued on a killed instance's slot are all answered by the next one", async () => {
-  await using daemon = await startDaemon({ config: configuration({}) });
+  await using daemon = await startDaemon({ config: configuration() });
   const { where } = addressOf(await daemon.status(), "web");
   const [pid = 0] = await pidsOf(daemon, 1);
   process.kill(pid, "SIGSTOP");

@@ -6,27 +6,12 @@ import { socketsOf } from "../../daemon/proc.ts";
 import { startDaemon } from "../support/daemon.ts";
 import { lost, startLoad } from "../support/load.ts";
 import { ask } from "../support/net.ts";
+import { oneService } from "../support/one-service.ts";
 import { commandOf, root } from "../support/paths.ts";
 import { addressOf } from "../support/ports.ts";
 import { alive, environment, eventually, start, waitForExit } from "../support/processes.ts";
 
 const NOTHING = { refused: 0, reset: 0, cut: 0, late: 0 };
-
-function configuration(service: Readonly<Record<string, unknown>> = {}, address = "tcp:127.0.0.1:0") {
-  return {
-    listeners: { web: { address } },
-    services: {
-      api: {
-        command: commandOf("polite.mjs"),
-        version: "v0",
-        listeners: ["web"],
-        deploy: { bake: "50ms" },
-        drain: { timeout: "20s" },
-        ...service,
-      },
-    },
-  };
-}
 
 /** `handoffd` with these arguments, to its end. */
 async function handoffd(...args: string[]): Promise<{ code: number | null; stderr: string }> {
@@ -42,7 +27,7 @@ async function handoffd(...args: string[]): Promise<{ code: number | null; stder
 }
 
 test("SIGTERM drains and ends everything: what was asked is answered, and no process and no socket is left", async () => {
-  await using daemon = await startDaemon({ config: configuration({ instances: 2 }) });
+  await using daemon = await startDaemon({ config: oneService({ instances: 2 }) });
   const { where } = addressOf(await daemon.status(), "web");
   const pids = (await daemon.service()).generations.flatMap(({ instances }) =>
     instances.map(({ pid }) => pid),
@@ -65,7 +50,7 @@ test("SIGTERM drains and ends everything: what was asked is answered, and no pro
 
 test("a second SIGTERM ends a drain that takes too long", async () => {
   await using daemon = await startDaemon({
-    config: configuration({ command: commandOf("ignores-sigterm.mjs"), drain: { timeout: "100s" } }),
+    config: oneService({ command: commandOf("ignores-sigterm.mjs"), drain: { timeout: "100s" } }),
   });
   daemon.kill("SIGTERM");
   await eventually("the drain to begin", () => daemon.log().some(({ msg }) => msg === "draining and ending"));
@@ -75,7 +60,7 @@ test("a second SIGTERM ends a drain that takes too long", async () => {
 });
 
 test("after SIGTERM the last good version is started again", async () => {
-  await using daemon = await startDaemon({ config: configuration() });
+  await using daemon = await startDaemon({ config: oneService() });
   await daemon.deploy("v7");
   await daemon.stop();
   await daemon.restart();
@@ -84,7 +69,7 @@ test("after SIGTERM the last good version is started again", async () => {
 });
 
 test("a daemon beside a living one is refused, and the living one goes on", async () => {
-  await using daemon = await startDaemon({ config: configuration() });
+  await using daemon = await startDaemon({ config: oneService() });
   const { code, stderr } = await handoffd("run", "-c", daemon.configFile);
   expect({ code, stderr }).toEqual({
     code: 1,
@@ -95,7 +80,7 @@ test("a daemon beside a living one is refused, and the living one goes on", asyn
 });
 
 test("an address that another process holds is refused with its name, exit 2, and nothing is left", async () => {
-  await using daemon = await startDaemon({ config: configuration() });
+  await using daemon = await startDaemon({ config: oneService() });
   const { port } = addressOf(await daemon.status(), "web");
   const { code, stderr } = await handoffd(
     ...["run", "--listen", `web=tcp:127.0.0.1:${port}`, "--runtime", `${daemon.folder}/other`],
@@ -108,7 +93,7 @@ test("an address that another process holds is refused with its name, exit 2, an
 });
 
 test("the keeper's death is noticed: another one holds everything before anything can be lost", async () => {
-  await using daemon = await startDaemon({ config: configuration({ drain: { timeout: "5s" } }) });
+  await using daemon = await startDaemon({ config: oneService({ drain: { timeout: "5s" } }) });
   const { where, target } = addressOf(await daemon.status(), "web");
   await daemon.deploy("v1");
   await using load = startLoad({ target, mode: "new", connections: 4, rate: 200 });
@@ -139,7 +124,7 @@ function held(pid: number): number {
 }
 
 test("a unix socket is deployed under load without a loss, and its path is gone after the end", async () => {
-  await using daemon = await startDaemon({ config: configuration({}, "unix:{dir}/app.sock") });
+  await using daemon = await startDaemon({ config: oneService({}, "unix:{dir}/app.sock") });
   const status = await daemon.status();
   const { target } = addressOf(status, "web");
   expect(status.listeners[0]).toMatchObject({ mode: "renamed", protocol: "unix" });
@@ -156,7 +141,7 @@ test("a unix socket is deployed under load without a loss, and its path is gone 
 
 test("an abstract socket serves, and a deploy that would need a gate is refused with the reason", async () => {
   const name = `handoffd-test-${process.pid}`;
-  await using daemon = await startDaemon({ config: configuration({}, `unix:@${name}`) });
+  await using daemon = await startDaemon({ config: oneService({}, `unix:@${name}`) });
   const { target } = addressOf(await daemon.status(), "web");
   const report = await startLoad({ target, mode: "new", requests: 100 }).done;
   expect({ ...lost(report), ok: report.ok }).toEqual({ ...NOTHING, ok: 100 });
@@ -166,7 +151,7 @@ test("an abstract socket serves, and a deploy that would need a gate is refused 
 
 test("the application runs as its user, with its limits, its directory and no descriptor but its own", async () => {
   await using daemon = await startDaemon({
-    config: configuration({
+    config: oneService({
       user: "nobody",
       umask: "0027",
       nice: 5,
@@ -185,7 +170,7 @@ test("the application runs as its user, with its limits, its directory and no de
 });
 
 test.each(["tcp:[::1]:0", "tcp:[::]:0"])("%s is deployed like any other, pins included", async (address) => {
-  await using daemon = await startDaemon({ config: configuration({}, address) });
+  await using daemon = await startDaemon({ config: oneService({}, address) });
   const { target } = addressOf(await daemon.status(), "web");
   await using load = startLoad({ target, mode: "new", connections: 4, rate: 200 });
   await load.started;

@@ -1,7 +1,8 @@
 /** The main job: deploy after deploy under load, and not one connection lost. */
 import { expect, test } from "vitest";
-import { startDaemon, type Daemon } from "../support/daemon.ts";
+import { startDaemon, type Config, type Daemon } from "../support/daemon.ts";
 import { lost, startLoad } from "../support/load.ts";
+import { oneService } from "../support/one-service.ts";
 import { commandOf } from "../support/paths.ts";
 import { addressOf } from "../support/ports.ts";
 import { eventually } from "../support/processes.ts";
@@ -11,22 +12,12 @@ const DEPLOYS = 100;
 /** Answers that take longer than the bake: some are under way whenever an old generation is told to end. */
 const IN_FLIGHT = { connections: 48, rate: 240, path: "/slow?ms=150" };
 
-function configuration(application: string, more: Readonly<Record<string, unknown>> = {}) {
-  return {
-    listeners: { web: { address: "tcp:127.0.0.1:0" } },
-    services: {
-      api: {
-        command: commandOf(application),
-        version: "v0",
-        listeners: ["web"],
-        verify: [{ http: { path: "/healthz", expect: 200, count: 2 } }],
-        deploy: { bake: "50ms" },
-        drain: { timeout: "20s" },
-        ...more,
-      },
-    },
-  };
-}
+const configuration = (application: string, more: Config = {}) =>
+  oneService({
+    command: commandOf(application),
+    verify: [{ http: { path: "/healthz", expect: 200, count: 2 } }],
+    ...more,
+  });
 
 /** Deploys the versions from `first` to `last`, each as soon as the one before leaves its bake. */
 async function deployEach(daemon: Daemon, first: number, last: number): Promise<void> {

@@ -1,38 +1,21 @@
 /** Nobody meets a generation that has not proved itself; the way back costs one call. */
 import { existsSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { startDaemon } from "../support/daemon.ts";
+import { startDaemon, type Config } from "../support/daemon.ts";
 import { lost, startLoad } from "../support/load.ts";
 import { ask, countConnections } from "../support/net.ts";
-import { commandOf } from "../support/paths.ts";
+import { oneService } from "../support/one-service.ts";
 import { addressOf } from "../support/ports.ts";
 import { eventually } from "../support/processes.ts";
 import type { Status } from "../support/status.ts";
 
 /** Verification that waits for a file: the candidate is ready and unverified for as long as the test wants. */
-function heldInVerification(address: string) {
-  return {
-    listeners: { web: { address } },
-    services: {
-      api: {
-        command: commandOf("polite.mjs"),
-        version: "v0",
-        listeners: ["web"],
-        verify: [
-          {
-            command: [
-              "/bin/sh",
-              "-c",
-              "[ $HANDOFF_VERSION = v0 ] || until [ -e {dir}/go ]; do sleep 0.02; done",
-            ],
-            timeout: "100s",
-          },
-        ],
-        deploy: { bake: "100s" },
-        drain: { timeout: "10s" },
-      },
-    },
-  };
+function heldInVerification(address: string): Config {
+  const wait = "[ $HANDOFF_VERSION = v0 ] || until [ -e {dir}/go ]; do sleep 0.02; done";
+  return oneService(
+    { verify: [{ command: ["/bin/sh", "-c", wait], timeout: "100s" }], deploy: { bake: "100s" } },
+    address,
+  );
 }
 
 /** The slot that a generation has on the only listener. */
@@ -70,20 +53,7 @@ test.each(["tcp:127.0.0.1:0", "tcp:0.0.0.0:0"])(
 );
 
 test("a rollback while baking gives the very next connection to the previous generation and starts no process", async () => {
-  await using daemon = await startDaemon({
-    config: {
-      listeners: { web: { address: "tcp:127.0.0.1:0" } },
-      services: {
-        api: {
-          command: commandOf("polite.mjs"),
-          version: "v0",
-          listeners: ["web"],
-          deploy: { bake: "100s" },
-          drain: { timeout: "10s" },
-        },
-      },
-    },
-  });
+  await using daemon = await startDaemon({ config: oneService({ deploy: { bake: "100s" } }) });
   const { where, target } = addressOf(await daemon.status(), "web");
   await using load = startLoad({ target, mode: "new", connections: 8, rate: 400 });
   await load.started;
