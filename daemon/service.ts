@@ -7,7 +7,7 @@ import { type Deployment, hasHadUsers, type Wish } from "../deploy/deployment.ts
 import type { Fleet, Observation } from "../deploy/fleet.ts";
 import { decideRollback } from "../deploy/rollback.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
-import { isFree, type Listener } from "../handoff/listener.ts";
+import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { Deploys } from "./deploys.ts";
 import { nothingRuns, stopping } from "./errors.ts";
@@ -17,7 +17,7 @@ import { newGeneration } from "./generation-record.ts";
 import { proveSlots } from "./recovery.ts";
 import { assertStartable, assertSteerable } from "./release.ts";
 import { IdleSlots } from "./slots.ts";
-import { steer } from "./steer.ts";
+import { holdAside, steer } from "./steer.ts";
 import type { ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { ACCEPT_MS } from "./verification.ts";
@@ -241,10 +241,7 @@ export class Service implements Fleet {
       // It cannot be aborted in this phase: then its candidate serves, and is drained with the others.
     }
     await this.#idle.stop();
-    for (const listener of this.#listeners.values()) {
-      const idle = listener.slots.find((slot) => isFree(listener, slot));
-      if (idle !== undefined && listener.mode !== "shared") listener.steer([{ slot: idle.index, share: 1 }]);
-    }
+    for (const listener of this.#listeners.values()) holdAside(listener, this.#surroundings);
     const ended = [...this.#generations.values()].map((generation) => this.#over(generation));
     for (const generation of this.#generations.values()) generation.retire();
     await Promise.all(ended);

@@ -1,6 +1,7 @@
 /** Weights on every listener of a service at once: all of them, or none. */
-import type { Listener } from "../handoff/listener.ts";
+import { isFree, type Listener } from "../handoff/listener.ts";
 import type { Share } from "../handoff/steering.ts";
+import type { Surroundings } from "./surroundings.ts";
 import type { Placement } from "./verification.ts";
 
 /**
@@ -18,6 +19,20 @@ export function steer(candidate: readonly Placement[], previous: readonly Placem
   } catch (error) {
     for (const { listener, before } of steered) listener.steer(before);
     throw error;
+  }
+}
+
+/**
+ * Before everything ends: new connections wait in an idle slot, so that the others' queues become empty. Where that cannot be
+ * done they go on to a slot that is being drained, which is no reason not to drain.
+ */
+export function holdAside(listener: Listener, surroundings: Surroundings): void {
+  const idle = listener.slots.find((slot) => isFree(listener, slot));
+  if (idle === undefined || listener.mode === "shared") return;
+  try {
+    listener.steer([{ slot: idle.index, share: 1 }]);
+  } catch (error) {
+    surroundings.log.error({ err: error, listener: listener.name }, "new connections cannot be held aside");
   }
 }
 

@@ -195,12 +195,17 @@ export class Supervisor implements Operations {
   async #closeListeners(): Promise<void> {
     this.#isStopping = true;
     for (const listener of this.#listeners.values()) {
-      const lost = await listener.close();
-      if (lost > 0) {
-        this.#log.warn(
-          { listener: listener.name, connections: lost },
-          "connections were waiting when the listener was closed: they are reset",
-        );
+      try {
+        const lost = await listener.close();
+        if (lost > 0) {
+          this.#log.warn(
+            { listener: listener.name, connections: lost },
+            "connections were waiting when the listener was closed: they are reset",
+          );
+        }
+      } catch (error) {
+        // The others are closed all the same, and the keeper lets go of everything in the end.
+        this.#log.error({ err: error, listener: listener.name }, "a listener could not be closed");
       }
     }
     this.#listeners.clear();

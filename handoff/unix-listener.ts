@@ -168,7 +168,7 @@ export class UnixListener implements Listener {
     try {
       await this.#options.keeper().remove(this.#slots.map(({ index }) => slotName(this.name, index)));
     } finally {
-      rmSync(this.address, { force: true });
+      removeSocket(this.address);
       for (const slot of this.#slots.splice(0)) {
         lost += slot.queue.length;
         this.#removePaths(slot.index);
@@ -277,6 +277,11 @@ export class AbstractListener implements Listener {
       this.#slot.close();
     }
   }
+}
+
+/** Unlinks a socket's path. What else may stand there by now is not ours, and stays. */
+function removeSocket(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path, { force: true });
 }
 
 function unixQueue(slot: Slot): { length: number; limit: number } {

@@ -1,5 +1,5 @@
 /** The daemon as a process: how it starts, what it refuses, and how it ends. */
-import { readFileSync, statSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
 import { socketsOf } from "../../daemon/proc.ts";
@@ -137,6 +137,17 @@ test("a unix socket is deployed under load without a loss, and its path is gone 
   expect(lost(await load.stop())).toEqual(NOTHING);
   await daemon.stop();
   expect(() => statSync(`${daemon.folder}/app.sock`)).toThrow(/ENOENT/u);
+});
+
+test("a stop that cannot move a unix socket's path aside drains all the same", async () => {
+  await using daemon = await startDaemon({ config: oneService({}, "unix:{dir}/app.sock") });
+  await daemon.deploy("v1");
+  rmSync(`${daemon.folder}/app.sock`);
+  mkdirSync(`${daemon.folder}/app.sock/blocked`, { recursive: true });
+  const { code } = await daemon.stop();
+  expect(code).toBe(0);
+  expect(daemon.log()).toContainEqual(expect.objectContaining({ msg: "instance.exited", generation: 2 }));
+  await eventually("the end of every process", () => daemon.processes().length === 0);
 });
 
 test("an abstract socket serves, and a deploy that would need a gate is refused with the reason", async () => {
