@@ -95,7 +95,8 @@ describe("polite.mjs", () => {
     const report = await load.stop();
     expect(lost(report)).toEqual(NOTHING_LOST);
     expect(report).toMatchObject({ badStatus: 0, instances: 2, closedIdle: 0 });
-    expect(report.connections).toBeGreaterThan(100);
+    // 60 to begin with; those that were told to close have come back on new ones. How many had been made by then varies.
+    expect(report.connections).toBeGreaterThan(75);
   });
 
   it("keeps idle connections for two seconds and then closes them", async () => {
