@@ -1,7 +1,6 @@
 /** The one door by which a deploy comes into the world. */
 import { type Deployment, type DeployOptions, isActive, type StrategyName } from "./deployment.ts";
 import { deployInProgress } from "./errors.ts";
-import { strategyNamed } from "./strategy.ts";
 
 export interface DeployRequest {
   readonly id: string;
@@ -17,11 +16,10 @@ export interface DeployRequest {
 
 /**
  * The record of a new deploy, in `starting`; nothing is started yet. `latest` is the service's newest deploy, or
- * null. Throws DEPLOY_IN_PROGRESS while that one is active, and DEPLOY_STRATEGY_UNAVAILABLE.
+ * null. Throws DEPLOY_IN_PROGRESS while that one is active.
  */
 export function beginDeployment(request: DeployRequest, latest: Deployment | null, now: number): Deployment {
   if (latest !== null && isActive(latest)) throw deployInProgress(latest);
-  strategyNamed(request.strategy);
   return {
     ...request,
     startedAt: now,
@@ -29,6 +27,10 @@ export function beginDeployment(request: DeployRequest, latest: Deployment | nul
     phase: "starting",
     phases: [{ phase: "starting", startedAt: now, finishedAt: null }],
     weight: 0,
+    pinned: false,
+    step: null,
+    resizedAt: null,
+    fallback: null,
     paused: false,
     wish: null,
     reason: null,

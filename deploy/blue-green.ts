@@ -1,9 +1,11 @@
 /** Blue-green: all new connections at once, the previous generation warm for the bake. */
-import { bake, follow } from "./course.ts";
+import { follow } from "./course.ts";
+import { bake, finish, wait } from "./stage.ts";
 import type { Strategy } from "./strategy.ts";
 
 export const blueGreen: Strategy = follow({
-  shifting: (_deployment, { candidate }) =>
-    candidate.weight < 1 ? { do: "weigh", candidate: 1 } : { do: "enter", phase: "baking", reason: null },
+  firstInstances: ({ options }) => options.instances,
+  shifting: (deployment, underway) =>
+    deployment.paused && deployment.weight < 1 ? wait(null) : finish(deployment, underway),
   baking: bake,
 });

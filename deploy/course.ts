@@ -13,29 +13,25 @@
  * generation that failed as any other, and the service restarts it; to move users yet again to a candidate that was
  * just found wanting would be to guess.
  */
-import { type Deployment, hasHadUsers, type Phase, phaseStartedAt, type Reason } from "./deployment.ts";
-import {
-  type CandidateView,
-  type GenerationView,
-  isEnding,
-  isOver,
-  type Observation,
-  type Step,
-} from "./fleet.ts";
+import { type Deployment, hasHadUsers } from "./deployment.ts";
+import { doubt, nextDoubtAt } from "./doubt.ts";
+import { type CandidateView, isEnding, isOver, type Observation, type Step } from "./fleet.ts";
+import { beforeUsers, giveUp, hasWeight, retire, start, takeWeight, verify } from "./proof.ts";
 import * as reasons from "./reasons.ts";
+import { enter, type Underway, wait } from "./stage.ts";
 import type { Strategy } from "./strategy.ts";
-import { hasWayBack, isUnwanted } from "./wish.ts";
+import { hasWayBack } from "./wish.ts";
 
-/** What a plan sees: both generations are there, and the weights are as recorded. */
-export interface Underway extends Observation {
-  readonly candidate: CandidateView;
-  readonly previous: GenerationView;
-}
-
-/** What is a strategy's own. A strategy whose start differs too will add its part here. */
+/** What is a strategy's own. */
 export interface Plan {
+  /** How many instances the candidate begins with. */
+  readonly firstInstances: (deployment: Deployment) => number;
   readonly shifting: (deployment: Deployment, underway: Underway) => Step;
   readonly baking: (deployment: Deployment, underway: Underway) => Step;
+  /** While shifting it sees to the weight itself: one that was recorded before a crash may be too much by now. */
+  readonly isFollowing?: boolean;
+  /** What the previous generation needs, once it has the weight again, before the candidate goes. Null: nothing more. */
+  readonly restore?: (deployment: Deployment, observation: Observation) => Step | null;
 }
 
 export function follow(plan: Plan): Strategy {
@@ -43,16 +39,19 @@ export function follow(plan: Plan): Strategy {
     next(deployment, observation) {
       switch (deployment.phase) {
         case "starting":
-          return beforeUsers(deployment, observation) ?? start(deployment, observation);
+          return (
+            beforeUsers(deployment, observation, giveUp) ??
+            start(deployment, observation, plan.firstInstances(deployment))
+          );
         case "verifying":
-          return beforeUsers(deployment, observation) ?? verify(deployment, observation);
+          return beforeUsers(deployment, observation, giveUp) ?? verify(deployment, observation, giveUp);
         case "shifting":
           if (hasHadUsers(deployment)) return withUsers(plan, deployment, observation);
-          return beforeUsers(deployment, observation) ?? firstUsers(plan, deployment, observation);
+          return beforeUsers(deployment, observation, giveUp) ?? firstUsers(plan, deployment, observation);
         case "baking":
           return withUsers(plan, deployment, observation);
         case "rolling-back":
-          return goBack(deployment, observation);
+          return goBack(plan, deployment, observation);
         case "draining":
           return drain(observation);
         case "succeeded":
@@ -65,87 +64,31 @@ export function follow(plan: Plan): Strategy {
   };
 }
 
-/** The bake: the previous generation stays warm for `bakeMs`, longer while paused, no longer once promoted. */
-export function bake(deployment: Deployment, { now }: Observation): Step {
-  if (deployment.paused) return wait(null);
-  const until = phaseStartedAt(deployment) + deployment.options.bakeMs;
-  return deployment.wish === "promote" || now >= until ? enter("draining") : wait(until);
-}
-
-/** As long as nobody has met the candidate, any doubt ends the deploy. Null: there is none. */
-function beforeUsers(deployment: Deployment, observation: Observation): Step | null {
-  // A reason that already stands is of an end that a crash interrupted.
-  if (deployment.reason !== null) return giveUp(deployment, observation, deployment.reason);
-  if (isUnwanted(deployment))
-    return giveUp(deployment, observation, reasons.aborted(deployment, observation));
-  const { candidate } = observation;
-  if (candidate === null) {
-    if (deployment.phase === "starting") return null;
-    return giveUp(deployment, observation, reasons.candidateLost(deployment, observation));
-  }
-  if (isEnding(candidate))
-    return giveUp(deployment, observation, reasons.candidateFailed(deployment, observation));
-  if (candidate.exits > 0)
-    return giveUp(deployment, observation, reasons.candidateExited(deployment, observation));
-  if (deployment.phase === "shifting" && candidate.ready === 0) {
-    return giveUp(deployment, observation, reasons.candidateNotReady(deployment, observation));
-  }
-  return null;
-}
-
-function start(deployment: Deployment, observation: Observation): Step {
-  const { now, candidate } = observation;
-  const deadline = deployment.startedAt + deployment.options.readyTimeoutMs;
-  // Asked first: a daemon that was away does not hold its own absence against a candidate that made it.
-  if (candidate !== null && allReady(candidate)) return enter("verifying");
-  if (now >= deadline) return giveUp(deployment, observation, reasons.readyTimeout(deployment, observation));
-  return candidate === null ? { do: "start" } : wait(deadline);
-}
-
-function verify(deployment: Deployment, observation: Observation): Step {
-  const { now, candidate } = observation;
-  const deadline = phaseStartedAt(deployment) + deployment.options.verifyTimeoutMs;
-  const ready = candidate !== null && allReady(candidate);
-  if (ready && candidate.verification === "passed") return enter("shifting");
-  if (candidate?.verification === "failed") {
-    return giveUp(deployment, observation, reasons.verificationFailed(deployment, observation));
-  }
-  if (now >= deadline) return giveUp(deployment, observation, reasons.verifyTimeout(deployment, observation));
-  return ready && candidate.verification === "none" ? { do: "verify" } : wait(deadline);
-}
-
-/** The gate. A pause that was asked for early holds here, with the proof recorded and nobody on the candidate. */
+/**
+ * The gate. The pinned networks pass it as soon as the proof is recorded, and are users as any other from then on; a
+ * pause that was asked for early holds here, with nobody else on the candidate.
+ */
 function firstUsers(plan: Plan, deployment: Deployment, observation: Observation): Step {
-  const waitsForNobody = deployment.from === null || hasWayBack(observation);
-  return deployment.paused && waitsForNobody ? wait(null) : withUsers(plan, deployment, observation);
+  const isNeeded = deployment.from !== null && !hasWayBack(deployment, observation);
+  if (deployment.options.hasPins && hasWayBack(deployment, observation))
+    return { do: "weigh", candidate: 0, pinned: true };
+  return deployment.paused && !isNeeded ? wait(null) : withUsers(plan, deployment, observation);
 }
 
 function withUsers(plan: Plan, deployment: Deployment, observation: Observation): Step {
-  const { now, candidate, previous } = observation;
+  const { candidate, previous } = observation;
   if (previous === null || isEnding(previous)) return goForward(deployment, observation);
-  const reason = doubt(deployment, observation, previous);
+  const reason = doubt(deployment, observation, previous.ready > 0);
   if (reason !== null) return enter("rolling-back", reason);
   if (candidate === null) return enter("rolling-back", reasons.candidateLost(deployment, observation));
   // Recorded, but the daemon died before it was done.
-  if (!same(candidate.weight, deployment.weight)) return { do: "weigh", candidate: deployment.weight };
-  const underway = { now, candidate, previous };
-  return deployment.phase === "shifting"
-    ? plan.shifting(deployment, underway)
-    : plan.baking(deployment, underway);
-}
-
-/** Why users should leave the candidate for a previous generation that is there to take them; null: they should not. */
-function doubt(deployment: Deployment, observation: Observation, previous: GenerationView): Reason | null {
-  if (deployment.wish === "abort") return reasons.aborted(deployment, observation);
-  if (deployment.wish === "rollback") return reasons.rolledBack(deployment, observation);
-  const { candidate } = observation;
-  if (candidate === null) return reasons.candidateLost(deployment, observation);
-  if (isEnding(candidate)) return reasons.candidateFailed(deployment, observation);
-  const { watchExits } = deployment.options;
-  // Some exits of a candidate that still serves are better than a previous generation that does not just now.
-  const isWorse = watchExits > 0 && candidate.exits >= watchExits && previous.ready > 0;
-  if (isWorse) return reasons.candidateExited(deployment, observation);
-  return candidate.ready === 0 ? reasons.candidateNotReady(deployment, observation) : null;
+  const isPlans = deployment.phase === "shifting" && plan.isFollowing === true;
+  if (!isPlans && !isAsRecorded(deployment, candidate))
+    return { do: "weigh", candidate: deployment.weight, pinned: deployment.pinned };
+  const underway = { ...observation, candidate, previous };
+  const step =
+    deployment.phase === "shifting" ? plan.shifting(deployment, underway) : plan.baking(deployment, underway);
+  return step.do === "wait" ? wait(earlier(step.until, nextDoubtAt(deployment, observation))) : step;
 }
 
 /**
@@ -154,22 +97,27 @@ function doubt(deployment: Deployment, observation: Observation, previous: Gener
  */
 function goForward(deployment: Deployment, observation: Observation): Step {
   const { candidate } = observation;
+  const { pinned, options } = deployment;
   if (candidate === null || isEnding(candidate)) {
     // Its weight stays: there is no one to take it, and the queue that holds the connections is its own.
     return enter("failed", reasons.nothingLeft(deployment, observation));
   }
-  if (candidate.weight < 1 || deployment.weight < 1) return { do: "weigh", candidate: 1 };
+  if (candidate.weight < 1 || deployment.weight < 1) return { do: "weigh", candidate: 1, pinned };
+  if (candidate.wanted < options.instances)
+    return { do: "resize", generation: "candidate", instances: options.instances };
   if (deployment.from === null) return enter("succeeded");
   return deployment.phase === "shifting"
     ? enter("baking")
     : enter("draining", reasons.previousEnded(deployment));
 }
 
-function goBack(deployment: Deployment, observation: Observation): Step {
+function goBack(plan: Plan, deployment: Deployment, observation: Observation): Step {
   const { candidate } = observation;
-  if (hasWeight(deployment, candidate) && !hasWayBack(observation)) return goForward(deployment, observation);
-  const removal = remove(deployment, candidate, deployment.reason);
-  if (removal !== null) return removal;
+  if (hasWeight(deployment, candidate))
+    return hasWayBack(deployment, observation) ? takeWeight : goForward(deployment, observation);
+  const restoring = plan.restore?.(deployment, observation) ?? null;
+  if (restoring !== null) return restoring;
+  if (candidate !== null && !isEnding(candidate)) return retire("candidate", deployment.reason);
   if (candidate !== null && !isOver(candidate.state)) return wait(null);
   return enter(reasons.isAbort(deployment.reason) ? "aborted" : "rolled-back");
 }
@@ -178,43 +126,19 @@ function goBack(deployment: Deployment, observation: Observation): Step {
  * The candidate has done its part and is the service's current generation; another deploy may be moving users away
  * from it already. So its weight is none of our business here, and is put right only if the previous one has some.
  */
-function drain({ previous }: Observation): Step {
+export function drain({ candidate, previous }: Observation): Step {
   if (previous === null || isOver(previous.state)) return enter("succeeded");
-  if (previous.weight > 0) return { do: "weigh", candidate: 1 };
-  return isEnding(previous) ? wait(null) : { do: "retire", generation: "previous", reason: null };
+  if (previous.weight > 0) return { do: "weigh", candidate: 1, pinned: candidate?.pinned ?? false };
+  return isEnding(previous) ? wait(null) : retire("previous", null);
 }
 
-/** Ends a deploy whose candidate nobody has met. The candidate's own end goes on without the deploy. */
-function giveUp(deployment: Deployment, { candidate }: Observation, reason: Reason): Step {
-  return (
-    remove(deployment, candidate, reason) ?? enter(reasons.isAbort(reason) ? "aborted" : "failed", reason)
-  );
+/** Whether the kernel has what is recorded, but for what its own unit rounds away; nothing and something are never alike. */
+function isAsRecorded(deployment: Deployment, candidate: CandidateView): boolean {
+  const isNear = Math.abs(candidate.weight - deployment.weight) < 0.0002;
+  const isSameKind = candidate.weight > 0 === deployment.weight > 0;
+  return isNear && isSameKind && candidate.pinned === deployment.pinned;
 }
 
-/** What is left to do to be rid of the candidate: its weight goes first, always. Null: it is ending or is not there. */
-function remove(deployment: Deployment, candidate: CandidateView | null, reason: Reason | null): Step | null {
-  if (hasWeight(deployment, candidate)) return { do: "weigh", candidate: 0 };
-  return candidate === null || isEnding(candidate) ? null : { do: "retire", generation: "candidate", reason };
-}
-
-/** Of a candidate that cannot be found the record must do: its slot may have the weight that is written there. */
-function hasWeight(deployment: Deployment, candidate: CandidateView | null): boolean {
-  return (candidate?.weight ?? deployment.weight) > 0;
-}
-
-function allReady({ ready, wanted }: GenerationView): boolean {
-  return ready >= wanted;
-}
-
-/** Whether the kernel's share is the recorded one, but for what its own unit rounds away. */
-function same(kernel: number, recorded: number): boolean {
-  return Math.abs(kernel - recorded) < 0.001;
-}
-
-function enter(phase: Phase, reason: Reason | null = null): Step {
-  return { do: "enter", phase, reason };
-}
-
-function wait(until: number | null): Step {
-  return { do: "wait", until };
+function earlier(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.min(one, other);
 }

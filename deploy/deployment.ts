@@ -9,8 +9,9 @@
  *
  * Until its first weight, which is in `shifting`, the candidate has had no user: a failure there is `failed`, and
  * nothing has changed. From then on going back is `rolling-back`. From `draining` on there is no way back but another
- * deploy. Two edges that the drawing leaves out: a first start ends in `shifting → succeeded`, and a candidate that
- * fails after the previous generation has died ends its deploy as `failed` from any phase, since nothing is left.
+ * deploy. Three edges that the drawing leaves out: a first start ends in `shifting → succeeded`; a candidate that
+ * fails after the previous generation has died ends its deploy as `failed` from any phase, since nothing is left; and
+ * `recreate`, which moves the connections first, goes back from `starting` and `verifying` too (recreate.ts).
  */
 
 export type Phase =
@@ -36,8 +37,29 @@ export interface Reason {
 /** What someone asked of a deploy that is under way. The later wish replaces the earlier one. */
 export type Wish = "promote" | "abort" | "rollback";
 
+export interface CanaryStep {
+  /** The candidate's share of new connections, 0..1; 0 is a step for the pinned networks alone. */
+  readonly weight: number;
+  readonly forMs: number;
+  /** Stays until someone continues or promotes. */
+  readonly pause: boolean;
+}
+
+export interface AnalysisPolicy {
+  /** So many good samples are needed since a step, or the bake, began. */
+  readonly samples: number;
+  /** What the absence of data means: wait for it until the deadline and then go back, or it is good, or it is bad. */
+  readonly noData: "wait" | "pass" | "fail";
+  /** For how long an analysis may be without a verdict. */
+  readonly deadlineMs: number;
+}
+
 /** What the strategy needs of the configuration, fixed when the deploy was accepted. */
 export interface DeployOptions {
+  /** How many instances the candidate is to have in the end. */
+  readonly instances: number;
+  /** How many the previous generation has when the deploy begins, and gets back if the deploy goes back; 0: none. */
+  readonly previousInstances: number;
   /** From the start of the deploy until every instance of the candidate must be ready. */
   readonly readyTimeoutMs: number;
   /** How long verification as a whole may take. */
@@ -46,6 +68,21 @@ export interface DeployOptions {
   readonly bakeMs: number;
   /** Unexpected exits of the candidate's instances, once it has weight, that mean going back. 0: do not watch. */
   readonly watchExits: number;
+  /** For how long the candidate's accept queue, once it has weight, may stay non-empty. 0: do not watch. */
+  readonly watchQueueMs: number;
+  /** Of a canary: weights increase and are below 1. */
+  readonly steps: readonly CanaryStep[];
+  /** Of a rolling deploy: never fewer serving instances. More than either generation has mean as many as it has. */
+  readonly floor: number;
+  /** There are networks whose clients reach the candidate from its passed verification on. */
+  readonly hasPins: boolean;
+  /**
+   * Of recreate: the release of `from` is another one than the candidate's, in version or configuration, so that
+   * starting it again may help. False for a resume and for a restart of the same: the same is not tried twice.
+   */
+  readonly fallsBack: boolean;
+  /** null: there is none. */
+  readonly analysis: AnalysisPolicy | null;
 }
 
 export interface PhaseRecord {
@@ -53,6 +90,15 @@ export interface PhaseRecord {
   /** Milliseconds since the epoch, as everywhere in the record. */
   readonly startedAt: number;
   readonly finishedAt: number | null;
+}
+
+/** How far a canary has come. */
+export interface StepRecord {
+  readonly index: number;
+  /** When it was reached. */
+  readonly since: number;
+  /** When a pause at this step was last ended; the step's time does not count any more then. */
+  readonly continuedAt: number | null;
 }
 
 export interface Deployment {
@@ -73,6 +119,14 @@ export interface Deployment {
   readonly phases: readonly PhaseRecord[];
   /** The candidate's share of new connections, 0..1, as last asked for. Recorded before the kernel is told. */
   readonly weight: number;
+  /** Whether the pinned networks reach the candidate, as last asked for. Recorded with the weight. */
+  readonly pinned: boolean;
+  /** Of a canary: the step that it has reached; null before the first. */
+  readonly step: StepRecord | null;
+  /** When a generation's number of instances was last changed; null: it never was. */
+  readonly resizedAt: number | null;
+  /** Of recreate: the generation by which the previous release was started again. Recorded before it is. */
+  readonly fallback: number | null;
   readonly paused: boolean;
   readonly wish: Wish | null;
   /** Recorded before the first act that follows from it, so that a deploy which a crash interrupts ends with it. */
@@ -82,8 +136,8 @@ export interface Deployment {
 
 /** Where each phase may lead. */
 export const PHASES: Readonly<Record<Phase, readonly Phase[]>> = {
-  starting: ["verifying", "failed", "aborted"],
-  verifying: ["shifting", "failed", "aborted"],
+  starting: ["verifying", "rolling-back", "failed", "aborted"],
+  verifying: ["shifting", "rolling-back", "failed", "aborted"],
   shifting: ["baking", "succeeded", "rolling-back", "failed", "aborted"],
   baking: ["draining", "rolling-back", "failed"],
   draining: ["succeeded"],
@@ -99,22 +153,49 @@ export function isTerminal(deployment: Deployment): boolean {
   return PHASES[deployment.phase].length === 0;
 }
 
-/** It stands in the way of another deploy of the service. A drain or a way back under way does not. */
-export function isActive({ phase }: Pick<Deployment, "phase">): boolean {
+/** It goes forward, and may be asked for something. */
+export function isUnderway({ phase }: Pick<Deployment, "phase">): boolean {
   return phase === "starting" || phase === "verifying" || phase === "shifting" || phase === "baking";
+}
+
+/**
+ * It stands in the way of another deploy of the service. A drain or a way back under way does not, but for recreate's
+ * way back: until the previous release runs again, another deploy would start a second generation beside it.
+ */
+export function isActive({ phase, strategy }: Pick<Deployment, "phase" | "strategy">): boolean {
+  return isUnderway({ phase }) || (strategy === "recreate" && phase === "rolling-back");
 }
 
 /**
  * Whether the candidate may have had a user. The weight is recorded before it is given, so after a crash this is
  * true of a candidate that was about to get some: the safe side, because going back from nothing costs nothing.
  */
-export function hasHadUsers({ weight, phases }: Deployment): boolean {
-  return weight > 0 || phases.some(({ phase }) => phase === "baking" || phase === "rolling-back");
+export function hasHadUsers({ weight, pinned, phases }: Deployment): boolean {
+  return weight > 0 || pinned || phases.some(({ phase }) => phase === "baking" || phase === "rolling-back");
 }
 
 /** When the present phase began. */
 export function phaseStartedAt({ phases, startedAt }: Deployment): number {
   return phases.at(-1)?.startedAt ?? startedAt;
+}
+
+/** When that began which an analysis counts for: a canary's step, or else the phase. */
+export function stageStartedAt(deployment: Deployment): number {
+  const { phase, step } = deployment;
+  return phase === "shifting" && step !== null ? step.since : phaseStartedAt(deployment);
+}
+
+/** The next step of a canary, with all that it asks for written down and nothing of it done. */
+export function reach(deployment: Deployment, index: number, now: number): Deployment {
+  const step = deployment.options.steps[index];
+  if (step === undefined) throw new Error(`deploy ${deployment.id} has no step ${index}`);
+  const since = Math.max(now, stageStartedAt(deployment));
+  return {
+    ...deployment,
+    weight: step.weight,
+    paused: step.pause,
+    step: { index, since, continuedAt: null },
+  };
 }
 
 /**
@@ -137,7 +218,7 @@ export function enter(deployment: Deployment, phase: Phase, reason: Reason | nul
     phases: [...closed, { phase, startedAt: at, finishedAt }],
     finishedAt,
     // Beyond the active phases nobody could end a pause any more.
-    paused: deployment.paused && isActive({ phase }),
+    paused: deployment.paused && isUnderway({ phase }),
     reason: reason ?? deployment.reason,
   };
 }

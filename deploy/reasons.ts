@@ -3,10 +3,13 @@
  * still holds.
  */
 import type { Deployment, Reason } from "./deployment.ts";
-import type { Observation } from "./fleet.ts";
+import { type GenerationView, isEnding, type Observation } from "./fleet.ts";
 import { hasWayBack, isUnwanted } from "./wish.ts";
 
 const ABORTED = "DEPLOY_ABORTED";
+const FALLBACK_FAILED = "DEPLOY_FALLBACK_FAILED";
+const NOTHING_SERVES =
+  "No generation serves, and new connections wait in the queue. Deploy a version that works.";
 
 /** Nothing can be seen any more of what a process that has ended had open, and this is how most of them miss their socket. */
 const SEE_OUTPUT =
@@ -87,6 +90,44 @@ export function verifyTimeout(...about: About): Reason {
   return reason("DEPLOY_VERIFY_TIMEOUT", sentence, about);
 }
 
+export function queueStuck(...about: About): Reason {
+  const [{ to, phase, options }] = about;
+  const sentence =
+    `The accept queue of generation ${to} was not empty for ${seconds(options.watchQueueMs)} while ${phase}: ` +
+    "it does not keep up.";
+  return reason("DEPLOY_QUEUE_STUCK", sentence, about);
+}
+
+export function analysisFailed(...about: About): Reason {
+  const [{ to, phase }, { analysis }] = about;
+  const sentence = `The analysis of generation ${to} failed while ${phase}${ended(analysis?.reason)}`;
+  return reason("DEPLOY_ANALYSIS_FAILED", sentence, about);
+}
+
+export function analysisWithoutData(...about: About): Reason {
+  const [{ to, phase, options }, { now, analysis }] = about;
+  const good = `${analysis?.samples ?? 0} of ${options.analysis?.samples ?? 0} good samples`;
+  const waited = analysis === null ? "" : ` in ${seconds(now - analysis.since)}`;
+  const sentence = `The analysis of generation ${to} came to no verdict${waited} while ${phase} (${good})${ended(analysis?.reason)}`;
+  return reason("DEPLOY_ANALYSIS_NO_DATA", sentence, about);
+}
+
+/** Of recreate, when neither release runs. What was wrong with the candidate is said first. */
+export function fallbackFailed(deployment: Deployment, fallback: GenerationView): Reason {
+  const { reason: earlier, fallback: number, options } = deployment;
+  if (earlier?.code === FALLBACK_FAILED) return earlier;
+  const why =
+    fallback.failure === null
+      ? ` within ${seconds(options.readyTimeoutMs)} (${fallback.ready} of ${fallback.wanted} instances).`
+      : ended(fallback.failure);
+  return {
+    code: FALLBACK_FAILED,
+    message:
+      `${earlier?.message ?? ""} Generation ${number ?? "?"}, the same release as generation ${deployment.from ?? "?"}, ` +
+      `did not become ready${why} ${NOTHING_SERVES}`,
+  };
+}
+
 /** Of a deploy that succeeds, but without its bake, and perhaps against a wish. */
 export function previousEnded(deployment: Deployment): Reason {
   const { from, to } = deployment;
@@ -117,18 +158,28 @@ function reason(code: string, sentence: string, about: About): Reason {
   return { code, message: `${sentence} ${standing(...about)}` };
 }
 
-function standing({ from }: Deployment, observation: Observation): string {
+function standing(deployment: Deployment, observation: Observation): string {
+  const { from, strategy, options } = deployment;
+  const { candidate, previous } = observation;
   if (from === null) return "There is no earlier generation, so new connections wait for one.";
-  if (!hasWayBack(observation))
+  if (strategy === "recreate" && (previous === null || isEnding(previous))) {
+    if (!options.fallsBack) return NOTHING_SERVES;
+    return `The release of generation ${from} is started again; new connections wait in the queue until it is ready.`;
+  }
+  if (!hasWayBack(deployment, observation))
     return `Generation ${from} has itself ended, so new connections wait in its queue.`;
-  return (observation.candidate?.weight ?? 0) > 0
+  return (candidate?.weight ?? 0) > 0
     ? `New connections go to generation ${from} again.`
     : `Traffic stays on generation ${from}.`;
 }
 
 /** The rest of a sentence: what the candidate itself says of its failure, and the sentence's end. */
 function cause([, { candidate }]: About): string {
-  const message = candidate?.failure?.message;
+  return ended(candidate?.failure);
+}
+
+function ended(why: Reason | null | undefined): string {
+  const message = why?.message;
   if (message === undefined) return ".";
   return /[.?!]$/u.test(message) ? `: ${message}` : `: ${message}.`;
 }

@@ -14,7 +14,7 @@
  * A deploy that is shifting or baking is rolled back itself, whatever it is, a rollback included: its previous
  * generation is warm, and the one who asks means what happens now.
  */
-import { type Deployment, hasHadUsers, isActive } from "./deployment.ts";
+import { type Deployment, hasHadUsers, isUnderway } from "./deployment.ts";
 import { noPreviousRelease, notShifted, rollingBack } from "./errors.ts";
 
 export type RollbackDecision =
@@ -26,7 +26,7 @@ export type RollbackDecision =
 /** `history`: the service's deploys that are known, the newest first. Throws the refusal as a CodedError. */
 export function decideRollback(service: string, history: readonly Deployment[]): RollbackDecision {
   const [latest] = history;
-  if (latest !== undefined && isActive(latest)) {
+  if (latest !== undefined && isUnderway(latest)) {
     if (!hasHadUsers(latest)) throw notShifted(latest);
     return { do: "wish", deploy: latest.id };
   }

@@ -2,9 +2,9 @@
  * The only actor: takes the strategy's steps, one after the other, through the Fleet port. Everything is synchronous,
  * so that between a decision and its act nothing else happens in this process.
  */
-import { type Deployment, enter, isTerminal, type Wish } from "./deployment.ts";
+import { type Deployment, enter, isTerminal, reach, stageStartedAt, type Wish } from "./deployment.ts";
 import type { Fleet, Observation, Step } from "./fleet.ts";
-import { type Strategy, strategyNamed } from "./strategy.ts";
+import { STRATEGIES, type Strategy } from "./strategy.ts";
 import { setPaused, wish } from "./wish.ts";
 
 /** A whole deploy is a dozen steps, and most of them wait for the world in between. More than this is a bug. */
@@ -28,7 +28,7 @@ export class Runner {
     onEnded: (deployment: Deployment) => void = () => undefined,
   ) {
     this.#fleet = fleet;
-    this.#strategy = strategyNamed(deployment.strategy);
+    this.#strategy = STRATEGIES[deployment.strategy];
     this.#deployment = deployment;
     this.#onEnded = onEnded;
   }
@@ -64,12 +64,16 @@ export class Runner {
 
   /** Holds the deploy at the step it has reached. Throws a CodedError unless it is active. */
   pause(): void {
-    this.#ask((deployment) => setPaused(deployment, true));
+    this.#hold(true);
   }
 
-  /** Ends a pause. Throws a CodedError unless the deploy is active. */
+  /** Ends a pause; from a canary's step it goes to the next. Throws a CodedError unless the deploy is active. */
   continue(): void {
-    this.#ask((deployment) => setPaused(deployment, false));
+    this.#hold(false);
+  }
+
+  #hold(paused: boolean): void {
+    this.#ask((deployment) => setPaused(deployment, paused, this.#fleet.observe(deployment).now));
   }
 
   #ask(change: (deployment: Deployment) => Deployment): void {
@@ -94,17 +98,31 @@ export class Runner {
     );
   }
 
-  #take(step: Step, observation: Observation): void {
+  #take(step: Step, { now }: Observation): void {
     const deployment = this.#deployment;
     switch (step.do) {
       case "start":
-        this.#fleet.start(this.#record(deployment));
+        this.#fleet.start(this.#record(deployment), step.instances);
+        return;
+      case "fallBack":
+        this.#fleet.fallBack(this.#record({ ...deployment, fallback: step.number, resizedAt: now }));
         return;
       case "verify":
-        this.#fleet.verify(this.#record(deployment));
+        this.#fleet.verify(this.#record(deployment), now);
         return;
-      case "weigh":
-        this.#fleet.weigh(this.#record({ ...deployment, weight: step.candidate }), step.candidate);
+      case "analyse":
+        this.#fleet.analyse(this.#record(deployment), stageStartedAt(deployment));
+        return;
+      case "reach":
+        this.#record(reach(deployment, step.step, now));
+        return;
+      case "weigh": {
+        const { candidate: weight, pinned } = step;
+        this.#fleet.weigh(this.#record({ ...deployment, weight, pinned }), weight, pinned);
+        return;
+      }
+      case "resize":
+        this.#fleet.resize(this.#record({ ...deployment, resizedAt: now }), step.generation, step.instances);
         return;
       case "retire":
         this.#fleet.retire(
@@ -113,7 +131,7 @@ export class Runner {
         );
         return;
       case "enter":
-        this.#record(enter(deployment, step.phase, step.reason, observation.now));
+        this.#record(enter(deployment, step.phase, step.reason, now));
         return;
       case "wait":
         this.#fleet.wake(deployment, step.until);

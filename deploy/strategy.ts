@@ -1,8 +1,10 @@
 /** A strategy decides; it never acts. It sees the record and the world and names one step. */
 import { blueGreen } from "./blue-green.ts";
+import { canary } from "./canary.ts";
 import type { Deployment, StrategyName } from "./deployment.ts";
-import { strategyUnknown } from "./errors.ts";
 import type { Observation, Step } from "./fleet.ts";
+import { recreate } from "./recreate.ts";
+import { rolling } from "./rolling.ts";
 
 export interface Strategy {
   /**
@@ -12,13 +14,9 @@ export interface Strategy {
   next(deployment: Deployment, observation: Observation): Step;
 }
 
-const STRATEGIES: Readonly<Partial<Record<StrategyName, Strategy>>> = {
+export const STRATEGIES: Readonly<Record<StrategyName, Strategy>> = {
   "blue-green": blueGreen,
+  canary,
+  rolling,
+  recreate,
 };
-
-/** Throws DEPLOY_STRATEGY_UNAVAILABLE for one that this version does not have. */
-export function strategyNamed(name: StrategyName): Strategy {
-  const strategy = STRATEGIES[name];
-  if (strategy === undefined) throw strategyUnknown(name, Object.keys(STRATEGIES));
-  return strategy;
-}

@@ -1,6 +1,6 @@
 import { describe } from "vitest";
-import { candidate, previous, seen, seenWithUsers } from "./records.ts";
-import { BAKED_BY, BOOTING, check, READY_BY, VERIFIED_BY } from "./steps.ts";
+import { BEGAN, candidate, OPTIONS, previous, seen, seenWithUsers } from "./records.ts";
+import { BAKED_BY, BOOTING, check, provedAt, READY_BY, VERIFIED_BY } from "./steps.ts";
 
 describe("the way of a deploy that succeeds", () => {
   check([
@@ -33,7 +33,35 @@ describe("the way of a deploy that succeeds", () => {
     ["gives the candidate everything", "shifting", {}, seen(), "weigh 1"],
     ["bakes", "shifting", { weight: 1 }, seenWithUsers(), "enter baking"],
     ["keeps the previous generation for the bake", "baking", {}, seenWithUsers(), `wait ${BAKED_BY}`],
-    ["ends the bake", "baking", {}, seenWithUsers({ now: BAKED_BY }), "enter draining"],
+    ["verifies once more at its end", "baking", {}, seenWithUsers({ now: BAKED_BY }), "verify"],
+    [
+      "waits for the outcome, as long as it may take",
+      "baking",
+      {},
+      seenWithUsers({ now: BAKED_BY, candidate: provedAt(BAKED_BY, "running") }),
+      `wait ${BAKED_BY + OPTIONS.verifyTimeoutMs}`,
+    ],
+    [
+      "is not content with the proof of before the bake",
+      "baking",
+      {},
+      seenWithUsers({ now: BAKED_BY, candidate: provedAt(BEGAN.verifying) }),
+      "verify",
+    ],
+    [
+      "ends the bake",
+      "baking",
+      {},
+      seenWithUsers({ now: BAKED_BY, candidate: provedAt(BAKED_BY) }),
+      "enter draining",
+    ],
+    [
+      "does not verify again after a bake of no time",
+      "baking",
+      { options: { ...OPTIONS, bakeMs: 0 } },
+      seenWithUsers(),
+      "enter draining",
+    ],
     ["retires the previous generation", "draining", {}, seenWithUsers(), "retire previous"],
     [
       "waits for its end",
@@ -78,5 +106,33 @@ describe("a first start", () => {
       seen({ previous: null, candidate: candidate({ exits: 1 }) }),
       "retire candidate DEPLOY_CANDIDATE_EXITED",
     ],
+  ]);
+});
+
+describe("pinned networks", () => {
+  const pins = { options: { ...OPTIONS, hasPins: true } };
+  const pinned = { ...pins, pinned: true };
+  const reached = (overrides = {}) => seen({ candidate: candidate({ pinned: true, ...overrides }) });
+  check([
+    ["reach the candidate from the gate on", "shifting", pins, seen(), "weigh 0 pinned"],
+    ["do so even if the rest is held", "shifting", { ...pins, paused: true }, seen(), "weigh 0 pinned"],
+    ["are followed by the others", "shifting", pinned, reached(), "weigh 1 pinned"],
+    ["wait alone in a pause", "shifting", { ...pinned, paused: true }, reached(), "wait for a change"],
+    [
+      "do not reach it on a first start",
+      "shifting",
+      { ...pins, from: null },
+      seen({ previous: null }),
+      "weigh 1",
+    ],
+    ["are given again after a crash", "shifting", pinned, seen(), "weigh 0 pinned"],
+    [
+      "are users: a candidate that fails them is rolled back",
+      "shifting",
+      pinned,
+      reached({ exits: 1 }),
+      "enter rolling-back DEPLOY_CANDIDATE_EXITED",
+    ],
+    ["are taken back with the weight", "rolling-back", { pinned: true }, reached(), "weigh 0"],
   ]);
 });

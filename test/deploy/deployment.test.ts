@@ -1,8 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { beginDeployment } from "../../deploy/begin.ts";
-import { enter, hasHadUsers, isActive, isTerminal, type Phase, PHASES } from "../../deploy/deployment.ts";
+import {
+  enter,
+  hasHadUsers,
+  isActive,
+  isTerminal,
+  type Phase,
+  PHASES,
+  reach,
+  stageStartedAt,
+} from "../../deploy/deployment.ts";
 import { hasCode } from "../../handoff/coded-error.ts";
-import { deploymentIn, request } from "./records.ts";
+import { deploymentIn, OPTIONS, request } from "./records.ts";
 
 const ALL = Object.keys(PHASES) as Phase[];
 
@@ -11,7 +20,7 @@ function codeOf(act: () => unknown): string | null {
     act();
     return null;
   } catch (error) {
-    return hasCode(error, "DEPLOY_IN_PROGRESS", "DEPLOY_STRATEGY_UNAVAILABLE") ? error.code : String(error);
+    return hasCode(error, "DEPLOY_IN_PROGRESS") ? error.code : String(error);
   }
 }
 
@@ -28,13 +37,9 @@ describe("beginDeployment", () => {
     expect(deployment.phases).toEqual([{ phase: "starting", startedAt: 77, finishedAt: null }]);
   });
 
-  it("refuses a strategy that this version does not have, and names those that it has", () => {
-    for (const strategy of ["canary", "rolling", "recreate"] as const) {
-      expect(() => beginDeployment(request({ strategy }), null, 0)).toThrow(/Use blue-green/);
-      expect(codeOf(() => beginDeployment(request({ strategy }), null, 0))).toBe(
-        "DEPLOY_STRATEGY_UNAVAILABLE",
-      );
-    }
+  it("is refused by a recreate that goes back: a second generation would run beside what it starts", () => {
+    const back = deploymentIn("rolling-back", { strategy: "recreate" });
+    expect(() => beginDeployment(request(), back, 9_000)).toThrow("Wait for its end");
   });
 
   it("is refused by a deploy that is active and by no other", () => {
@@ -113,5 +118,31 @@ describe("the predicates", () => {
       "aborted",
     ]);
     expect(hasHadUsers(deploymentIn("shifting", { weight: 0.05 }))).toBe(true);
+    expect(hasHadUsers(deploymentIn("shifting", { pinned: true }))).toBe(true);
+  });
+});
+
+describe("reach", () => {
+  const steps = [
+    { weight: 0.05, forMs: 1_000, pause: false },
+    { weight: 0.5, forMs: 1_000, pause: true },
+  ];
+  const shifting = deploymentIn("shifting", { strategy: "canary", options: { ...OPTIONS, steps } });
+
+  it("writes down the step's weight, its pause, and when it was reached", () => {
+    expect(reach(shifting, 0, 2_500)).toMatchObject({ weight: 0.05, paused: false });
+    const second = reach(reach(shifting, 0, 2_500), 1, 4_000);
+    expect(second).toMatchObject({ weight: 0.5, paused: true });
+    expect(second.step).toEqual({ index: 1, since: 4_000, continuedAt: null });
+    expect(stageStartedAt(second)).toBe(4_000);
+    expect(stageStartedAt(enter(second, "baking", null, 5_000))).toBe(5_000);
+  });
+
+  it("never goes back in time, even if the wall clock was set back", () => {
+    expect(reach(reach(shifting, 0, 2_500), 1, 100).step?.since).toBe(2_500);
+  });
+
+  it("takes a step that does not exist for a bug", () => {
+    expect(() => reach(shifting, 2, 4_000)).toThrow("has no step 2");
   });
 });

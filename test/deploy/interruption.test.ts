@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { beginDeployment } from "../../deploy/begin.ts";
 import { enter, isTerminal, type Phase } from "../../deploy/deployment.ts";
 import { endInterrupted } from "../../deploy/interruption.ts";
+import { OPTIONS } from "./records.ts";
 
 const begun = beginDeployment(
   {
@@ -13,7 +14,7 @@ const begun = beginDeployment(
     version: "2",
     isRollback: false,
     requestedBy: "root",
-    options: { readyTimeoutMs: 1, verifyTimeoutMs: 1, bakeMs: 1, watchExits: 1 },
+    options: OPTIONS,
   },
   null,
   10,

@@ -1,9 +1,22 @@
 /** Records and observations for the tests: generation 5 (version 2) is to replace generation 4. */
 import { beginDeployment, type DeployRequest } from "../../deploy/begin.ts";
-import { type Deployment, enter, type Phase } from "../../deploy/deployment.ts";
+import { type Deployment, type DeployOptions, enter, type Phase } from "../../deploy/deployment.ts";
 import type { CandidateView, GenerationView, Observation } from "../../deploy/fleet.ts";
 
-export const OPTIONS = { readyTimeoutMs: 10_000, verifyTimeoutMs: 5_000, bakeMs: 60_000, watchExits: 1 };
+export const OPTIONS: DeployOptions = {
+  instances: 2,
+  previousInstances: 2,
+  readyTimeoutMs: 10_000,
+  verifyTimeoutMs: 5_000,
+  bakeMs: 60_000,
+  watchExits: 1,
+  watchQueueMs: 0,
+  steps: [],
+  floor: 1,
+  hasPins: false,
+  fallsBack: true,
+  analysis: null,
+};
 
 /** When each phase of `deploymentIn` began. */
 export const BEGAN = { starting: 0, verifying: 1_000, shifting: 2_000, baking: 3_000, later: 4_000 };
@@ -47,18 +60,28 @@ export function deploymentIn(phase: Phase, overrides: Partial<Deployment> = {}):
 }
 
 export function candidate(overrides: Partial<CandidateView> = {}): CandidateView {
-  return { ...GENERATION, state: "standby", weight: 0, verification: "none", ...overrides };
+  return { ...GENERATION, ...CANDIDATE, ...overrides };
 }
 
 export function previous(overrides: Partial<GenerationView> = {}): GenerationView {
   return { ...GENERATION, state: "serving", weight: 1, ...overrides };
 }
 
-const GENERATION = { ready: 2, wanted: 2, exits: 0, failure: null };
+const GENERATION = { ready: 2, wanted: 2, leaving: 0, exits: 0, failure: null };
+const CANDIDATE = {
+  state: "standby",
+  weight: 0,
+  placed: true,
+  verification: "none",
+  verificationSince: null,
+  queueSince: null,
+  pinned: false,
+} as const;
 
 /** Before any users, a moment after the deploy began. */
 export function seen(overrides: Partial<Observation> = {}): Observation {
-  return { now: 3_500, candidate: candidate(), previous: previous(), ...overrides };
+  const around = { fallback: null, analysis: null, nextNumber: 6, isLatest: true };
+  return { now: 3_500, candidate: candidate(), previous: previous(), ...around, ...overrides };
 }
 
 /** With all new connections on the candidate. */

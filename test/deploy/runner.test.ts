@@ -1,64 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Deployment } from "../../deploy/deployment.ts";
-import type { Fleet, Observation } from "../../deploy/fleet.ts";
 import { Runner } from "../../deploy/runner.ts";
-import { candidate, deploymentIn, previous, seen, seenWithUsers } from "./records.ts";
-
-/** Writes down what it is told to do, and shows the world that it is given. */
-class NotingFleet implements Fleet {
-  readonly notes: string[] = [];
-  world: Observation;
-  onNote: (note: string) => void = () => undefined;
-
-  constructor(world: Observation) {
-    this.world = world;
-  }
-
-  observe(): Observation {
-    return this.world;
-  }
-
-  record({ phase, weight, wish }: Deployment): void {
-    this.#note(`record ${phase} ${weight}${wish === null ? "" : ` ${wish}`}`);
-  }
-
-  start(): void {
-    this.world = { ...this.world, candidate: candidate({ state: "starting", ready: 0 }) };
-    this.#note("start");
-  }
-
-  verify(): void {
-    this.world = { ...this.world, candidate: candidate({ verification: "running" }) };
-    this.#note("verify");
-  }
-
-  weigh(_deployment: Deployment, share: number): void {
-    this.world = {
-      ...this.world,
-      candidate: candidate({ weight: share }),
-      previous: previous({ weight: 1 - share }),
-    };
-    this.#note(`weigh ${share}`);
-  }
-
-  retire(_deployment: Deployment, generation: "candidate" | "previous"): void {
-    const ended = { state: "stopped", weight: 0 } as const;
-    this.world =
-      generation === "candidate"
-        ? { ...this.world, candidate: candidate(ended) }
-        : { ...this.world, previous: previous(ended) };
-    this.#note(`retire ${generation}`);
-  }
-
-  wake(_deployment: Deployment, at: number | null): void {
-    this.#note(`wake ${at ?? "never"}`);
-  }
-
-  #note(note: string): void {
-    this.notes.push(note);
-    this.onNote(note);
-  }
-}
+import { NotingFleet } from "./noting-fleet.ts";
+import { candidate, deploymentIn, OPTIONS, previous, seen, seenWithUsers } from "./records.ts";
+import { provedAt } from "./steps.ts";
 
 describe("Runner.advance", () => {
   it("writes the record before each act, with what is about to be true", () => {
@@ -196,6 +141,50 @@ describe("Runner.pause and continue", () => {
     runner.advance();
     expect(runner.deployment).toMatchObject({ phase: "baking", paused: true });
     runner.continue();
+    expect(fleet.notes.at(-2)).toBe("verify");
+    fleet.world = seenWithUsers({ now: 100_000, candidate: provedAt(100_000) });
+    runner.advance();
     expect(runner.deployment).toMatchObject({ phase: "succeeded", paused: false });
+  });
+});
+
+describe("Runner, of the acts that not all strategies need", () => {
+  const steps = [{ weight: 0.25, forMs: 1_000, pause: true }];
+  const analysis = { samples: 1, noData: "wait", deadlineMs: 5_000 } as const;
+
+  it("writes a canary's step down before its weight is given, and is held there", () => {
+    const fleet = new NotingFleet(seen());
+    const options = { ...OPTIONS, steps, analysis };
+    const runner = new Runner(fleet, deploymentIn("shifting", { strategy: "canary", options }));
+    runner.advance();
+    expect(fleet.notes).toEqual([
+      "record shifting 0.25",
+      "record shifting 0.25",
+      "weigh 0.25",
+      "record shifting 0.25",
+      "analyse 3500",
+      `wake ${3_500 + analysis.deadlineMs}`,
+    ]);
+    expect(runner.deployment).toMatchObject({ paused: true, step: { index: 0, since: 3_500 } });
+  });
+
+  it("writes down when a number of instances was changed before it is", () => {
+    const fleet = new NotingFleet(seen({ candidate: candidate({ ready: 1, wanted: 1, weight: 1 / 3 }) }));
+    const rolling = deploymentIn("shifting", { strategy: "rolling", weight: 1 / 3 });
+    const runner = new Runner(fleet, rolling);
+    fleet.onNote = (note) => {
+      if (note.startsWith("resize previous")) expect(runner.deployment.resizedAt).toBe(3_500);
+    };
+    runner.advance();
+    expect(fleet.notes[1]).toBe("resize previous 1 at 3500");
+  });
+
+  it("writes down the number of the generation that falls back before there is one", () => {
+    const over = { state: "stopped", ready: 0, weight: 0 } as const;
+    const fleet = new NotingFleet(seen({ candidate: candidate(over), previous: previous(over) }));
+    const runner = new Runner(fleet, deploymentIn("rolling-back", { strategy: "recreate", weight: 1 }));
+    runner.advance();
+    expect(fleet.notes).toEqual(["record rolling-back 1", "fall back as 6", `wake ${3_500 + 10_000}`]);
+    expect(runner.deployment).toMatchObject({ fallback: 6, resizedAt: 3_500 });
   });
 });

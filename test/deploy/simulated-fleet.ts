@@ -1,26 +1,16 @@
 /**
  * A fleet in virtual time whose daemon may die before or after any write or act, and comes back. What survives is what
- * would: the record, the generations and the kernel's weights. A verification under way, its outcome and the alarm
- * that was asked for do not. Whatever must never happen is collected in `violations`.
+ * would: the record, the generations and the kernel's weights. A verification under way, its outcome, the analysis and
+ * the alarm that was asked for do not. Whatever must never happen (rules.ts) is collected in `violations`.
  */
-import { type Deployment, hasHadUsers, isTerminal, type Wish } from "../../deploy/deployment.ts";
-import { type CandidateView, type Fleet, isEnding, isOver, type Observation } from "../../deploy/fleet.ts";
+import { type Deployment, hasHadUsers, isTerminal } from "../../deploy/deployment.ts";
+import type { CandidateView, Fleet, Move, Observation, Party } from "../../deploy/fleet.ts";
+import { beginJudgement, judge, type Judgement } from "../../deploy/judgement.ts";
 import { Runner } from "../../deploy/runner.ts";
 import { CodedError } from "../../handoff/coded-error.ts";
-import { Generation, VirtualTime, type WorldScript } from "./simulated-world.ts";
-
-export type Order = Wish | "pause" | "continue";
-
-export interface Script extends WorldScript {
-  /** One for each attempt, then from the beginning again. */
-  readonly verifications: readonly {
-    readonly takes: number;
-    readonly outcome: "passed" | "failed" | "hangs";
-  }[];
-  readonly orders: readonly { readonly at: number; readonly ask: Order }[];
-  /** The daemon dies at its n-th operation, before or after that was done, and is away for a while. */
-  readonly deaths: readonly { readonly operation: number; readonly done: boolean; readonly away: number }[];
-}
+import * as rules from "./rules.ts";
+import type { Order, Script } from "./scripts.ts";
+import { Generation, VirtualTime } from "./simulated-world.ts";
 
 class DaemonDied extends Error {}
 
@@ -28,6 +18,8 @@ export class SimulatedFleet implements Fleet {
   readonly violations: string[] = [];
   readonly previous: Generation | null;
   candidate: Generation | null = null;
+  fallback: Generation | null = null;
+  hasPassed = false;
   disk: Deployment;
   /** How often a runner said that the deploy has ended. */
   endings = 0;
@@ -38,125 +30,157 @@ export class SimulatedFleet implements Fleet {
   #life = 0;
   #operations = 0;
   #attempts = 0;
-  #verification: CandidateView["verification"] = "none";
-  #hasPassed = false;
+  #looks = 0;
+  #proof: Pick<CandidateView, "verification" | "verificationSince"> = NOT_VERIFIED;
+  #analysis: Judgement | null = null;
+  #pinned = false;
   #promotions = 0;
   #alarm: object | null = null;
 
   constructor(script: Script, deployment: Deployment) {
     this.#script = script;
     this.disk = deployment;
-    this.previous = deployment.from === null ? null : new Generation(script, this.#later).serveAsPrevious();
+    const { from, options } = deployment;
+    this.previous = from === null ? null : this.#generation("previous").serve(options.previousInstances);
+    if (this.previous !== null) this.previous.weight = 1;
     this.#time.later(0, () => this.#recover());
     for (const { at, ask } of script.orders) this.#time.later(at, () => this.#order(ask));
   }
 
   /** Lets everything happen that will. */
   run(): this {
-    this.#mustNot(!this.#time.run(), "never comes to rest");
-    this.#mustNot(this.#runner === null, "is left without a daemon");
+    this.#must([
+      [!this.#time.run(), "never comes to rest"],
+      [this.#runner === null, "is left without a daemon"],
+    ]);
     return this;
   }
 
   observe(): Observation {
-    const candidate = this.candidate && { ...this.candidate.view, verification: this.#verification };
-    return { now: this.#time.now, candidate, previous: this.previous?.view ?? null };
+    const { candidate, previous, fallback } = this;
+    const { placed = false, queueSince = null } = candidate ?? {};
+    return {
+      now: this.#time.now,
+      candidate: candidate && { ...candidate.view, ...this.#proof, placed, queueSince, pinned: this.#pinned },
+      previous: previous?.view ?? null,
+      fallback: fallback?.view ?? null,
+      analysis: this.#analysis,
+      nextNumber: 6,
+      isLatest: true,
+    };
   }
 
   record(deployment: Deployment): void {
     this.#operation(() => {
-      this.#mustNot(isTerminal(this.disk), "changes a deploy that has ended");
+      this.#must([[isTerminal(this.disk), "changes a deploy that has ended"]]);
+      this.#must(rules.leaving(this.disk, deployment, this, this.#analysis, this.#time.now));
       this.disk = deployment;
-      if (isTerminal(deployment)) this.#checkEnd(deployment);
+      if (isTerminal(deployment)) this.#must(rules.ending(deployment, this));
     });
   }
 
-  start(): void {
+  start(_move: Move, instances: number): void {
     this.#act(() => {
-      this.#mustNot(this.candidate !== null, "starts a second candidate");
-      this.candidate = new Generation(this.#script, this.#later).startAsCandidate();
+      this.#must([[this.candidate !== null, "starts a second candidate"]]);
+      this.candidate = this.#generation("candidate").start(instances);
     });
   }
 
-  verify(): void {
+  fallBack(deployment: Deployment): void {
     this.#act(() => {
-      this.#verification = "running";
+      this.#must([
+        [this.fallback !== null, "starts a second fallback"],
+        [this.disk.fallback === null, "starts a generation whose number is not on record"],
+      ]);
+      this.fallback = this.#generation("fallback").start(deployment.options.previousInstances);
+      for (const each of [this.candidate, this.previous]) if (each !== null) each.weight = 0;
+      this.fallback.weight = 1;
+    });
+  }
+
+  resize(_deployment: Deployment, which: "candidate" | "previous", instances: number): void {
+    this.#act(() => this.#must(rules.floor(this.disk, this, () => this[which]?.resize(instances))));
+  }
+
+  verify(_deployment: Deployment, now: number): void {
+    this.#act(() => {
+      this.#must([[this.#proof.verification === "running", "verifies twice at once"]]);
+      this.#proof = { verification: "running", verificationSince: now };
       const attempt = this.#script.verifications[this.#attempts++ % this.#script.verifications.length];
       if (attempt === undefined || attempt.outcome === "hangs") return;
       const { takes, outcome } = attempt;
       this.#inMemory(takes, () => {
-        this.#verification = outcome;
-        if (outcome === "passed") this.#hasPassed = true;
+        this.#proof = { verification: outcome, verificationSince: now };
+        this.hasPassed ||= outcome === "passed";
         return true;
       });
     });
   }
 
-  weigh(deployment: Deployment, share: number): void {
+  analyse(_deployment: Deployment, stage: number): void {
     this.#act(() => {
-      const { candidate, previous } = this;
-      this.#mustNot(this.disk.weight !== share, "gives a weight that is not on record");
-      this.#mustNot(share > 0 && !this.#hasPassed, "gives weight to a candidate that has not been proved");
-      if (candidate === null) return;
-      const takes = share > candidate.weight ? candidate : previous;
-      const isGone = takes === null || isEnding(takes.view);
-      this.#mustNot(share !== candidate.weight && isGone, "gives weight to a generation that is over");
-      if (candidate.weight === 0 && share > 0) {
-        this.#mustNot(++this.#promotions > 1, "promotes twice");
-        const isNeeded = previous !== null && isEnding(previous.view);
-        this.#mustNot(deployment.paused && !isNeeded, "gives users to the candidate in a pause");
-        const hasOther = previous !== null && !isNeeded;
-        this.#mustNot(candidate.ready === 0 && hasOther, "gives users to a candidate that is not ready");
-      }
-      candidate.weight = share;
-      if (previous !== null) previous.weight = 1 - share;
+      if (this.#analysis === null) this.#look();
+      this.#analysis = beginJudgement(stage, this.#time.now);
     });
   }
 
-  retire(deployment: Deployment, which: "candidate" | "previous"): void {
+  weigh(_move: Move, share: number, pinned: boolean): void {
     this.#act(() => {
-      const { phase } = deployment;
-      this.#mustNot((this[which]?.weight ?? 0) > 0, `retires the ${which} generation while it has weight`);
-      this.#mustNot(
-        which === "previous" && phase !== "draining",
-        "retires the previous generation too early",
-      );
+      const { candidate, previous, disk } = this;
+      this.#must(rules.weighing(disk, this, share, pinned));
+      this.#pinned = pinned;
+      if (candidate === null) return;
+      if (candidate.weight === 0 && share > 0) this.#must([[++this.#promotions > 1, "promotes twice"]]);
+      const change = () => {
+        candidate.weight = share;
+        if (previous !== null) previous.weight = 1 - share;
+      };
+      this.#must(rules.floor(disk, this, change));
+    });
+  }
+
+  retire(_move: Move, which: Party): void {
+    this.#act(() => {
+      this.#must(rules.retiring(this.disk, this, which));
       this[which]?.retire();
     });
   }
 
   wake(_deployment: Deployment, at: number | null): void {
     this.#operation(() => {
-      const alarm = {};
-      this.#alarm = alarm;
+      const alarm = (this.#alarm = {});
       if (at === null) return;
-      this.#mustNot(at <= this.#time.now, "asks to be woken in the past");
+      this.#must([[!(at > this.#time.now && at < Infinity), "asks to be woken in the past, or never"]]);
       this.#inMemory(at - this.#time.now, () => alarm === this.#alarm);
     });
   }
 
-  #checkEnd({ phase, phases }: Deployment): void {
-    const { candidate, previous } = this;
-    if (phase === "succeeded") {
-      this.#mustNot(candidate?.weight !== 1, "has succeeded without the weight");
-      this.#mustNot(previous !== null && !isOver(previous.state), "has succeeded before the drain");
-    } else {
-      this.#mustNot(candidate !== null && !isEnding(candidate.view), "has ended and forgotten its candidate");
-      const wentBack = phases.some((each) => each.phase === "rolling-back");
-      this.#mustNot(
-        wentBack && candidate !== null && !isOver(candidate.state),
-        "is back before its candidate has ended",
-      );
-    }
+  #generation(which: Party): Generation {
+    return new Generation(this.#script[which], this.#time, this.#later);
   }
 
-  #mustNot(isWrong: boolean, sentence: string): void {
-    if (isWrong) this.violations.push(`${sentence} (${this.disk.phase} at ${this.#time.now})`);
+  #look(): void {
+    this.#inMemory(this.#script.everyMs, () => {
+      const { samples } = this.#script;
+      const verdict = samples[this.#looks++ % samples.length];
+      const isOn = this.disk.phase === "shifting" || this.disk.phase === "baking";
+      const needed = this.disk.options.analysis?.samples;
+      if (this.#analysis === null || verdict === undefined || needed === undefined || !isOn) return false;
+      this.#analysis = judge(this.#analysis, { verdict, because: "is" }, needed, this.#time.now);
+      this.#look();
+      return true;
+    });
+  }
+
+  #must(broken: readonly (readonly [isBroken: boolean, sentence: string])[]): void {
+    for (const [isBroken, sentence] of broken)
+      if (isBroken) this.violations.push(`${sentence} (${this.disk.phase} at ${this.#time.now})`);
   }
 
   /** A change is told at once, so in the middle of the runner's own act too. */
   #act(effect: () => void): void {
     this.#operation(effect);
+    this.#must(rules.always(this.disk, this));
     this.#runner?.advance();
   }
 
@@ -167,7 +191,8 @@ export class SimulatedFleet implements Fleet {
     if (death === undefined) return;
     this.#runner = null;
     this.#life++;
-    this.#verification = "none";
+    this.#proof = NOT_VERIFIED;
+    this.#analysis = null;
     this.#time.later(death.away, () => this.#recover());
     throw new DaemonDied();
   }
@@ -194,11 +219,13 @@ export class SimulatedFleet implements Fleet {
         else runner.request(ask);
       } catch (error) {
         if (!(error instanceof CodedError)) throw error;
-        this.#mustNot(runner.deployment !== before, `refuses to ${ask} and changes the deploy`);
+        this.#must([[runner.deployment !== before, `refuses to ${ask} and changes the deploy`]]);
         return;
       }
       const isBack = hasHadUsers(before) && (ask === "rollback" || ask === "abort");
-      this.#mustNot(isBack && this.previous?.weight !== 1, `returns from ${ask} before the weights are back`);
+      const isInstant = before.strategy !== "recreate" || before.from === null;
+      const isLate = isBack && isInstant && this.previous?.weight !== 1;
+      this.#must([[isLate, `returns from ${ask} too early`]]);
     });
   }
 
@@ -206,11 +233,12 @@ export class SimulatedFleet implements Fleet {
   readonly #later: VirtualTime["later"] = (delay, happen) => {
     this.#time.later(delay, () => {
       happen();
+      this.#must(rules.always(this.disk, this));
       this.#inDaemon((runner) => runner.advance());
     });
   };
 
-  /** Happens unless the daemon dies first; it hears of it if `happen` says so. */
+  /** Happens unless the daemon dies first, which hears of it if `happen` says so. */
   #inMemory(delay: number, happen: () => boolean): void {
     const life = this.#life;
     this.#time.later(delay, () => {
@@ -218,3 +246,5 @@ export class SimulatedFleet implements Fleet {
     });
   }
 }
+
+const NOT_VERIFIED = { verification: "none", verificationSince: null } as const;

@@ -1,16 +1,20 @@
 /** Virtual time, and generations that boot, exit, blink and die in it as a script says. Knows no daemon. */
 import { type GenerationState, type GenerationView, isOver } from "../../deploy/fleet.ts";
 
-export interface WorldScript {
-  readonly wanted: number;
-  /** Of each instance, from the start; null never comes up. */
+/** What becomes of a generation; instants count from its start. */
+export interface LifeScript {
+  /** Until it has its slots; null: it gets none, and fails. */
+  readonly slotsAfter: number | null;
+  /** Of each instance, from when it was asked for and has slots; null never comes up. */
   readonly boots: readonly (number | null)[];
-  /** From the start: an instance exits, and comes back. */
+  /** An instance exits, and comes back. */
   readonly exits: readonly { readonly at: number; readonly backAfter: number }[];
-  readonly candidateDies: number | null;
-  readonly previousDies: number | null;
-  /** No instance of the previous generation is ready for a while. */
-  readonly previousBlinks: { readonly at: number; readonly lasts: number } | null;
+  readonly dies: number | null;
+  /** No instance is ready for a while. */
+  readonly blinks: { readonly at: number; readonly lasts: number } | null;
+  /** For how long its accept queue is not empty, and from when. */
+  readonly queues: { readonly at: number; readonly lasts: number } | null;
+  /** Of the generation, or of the instances that a resize takes away. */
   readonly drainMs: number;
 }
 
@@ -28,7 +32,7 @@ export class VirtualTime {
 
   /** False when there is no end to it. */
   run(): boolean {
-    for (let events = 0; events < 5_000; events++) {
+    for (let events = 0; events < 10_000; events++) {
       const event = this.#queue.shift();
       if (event === undefined) return true;
       this.now = event.at;
@@ -38,50 +42,71 @@ export class VirtualTime {
   }
 }
 
+interface Instance {
+  isReady: boolean;
+  isLeaving: boolean;
+}
+
 export class Generation {
   weight = 0;
-  ready = 0;
+  placed = false;
   exits = 0;
-  #hasBeenReady = false;
-  #ending: "draining" | "stopped" | "failed" | null = null;
-  readonly #script: WorldScript;
+  queueSince: number | null = null;
+  readonly #instances = new Set<Instance>();
+  readonly #script: LifeScript;
+  readonly #time: Pick<VirtualTime, "now">;
   /** As VirtualTime.later, and tells the daemon when it has happened. */
   readonly #later: VirtualTime["later"];
+  #booted = 0;
+  #wanted = 0;
+  #isBlinking = false;
+  #hasBeenReady = false;
+  #ending: "draining" | "stopped" | "failed" | null = null;
 
-  constructor(script: WorldScript, later: VirtualTime["later"]) {
+  constructor(script: LifeScript, time: Pick<VirtualTime, "now">, later: VirtualTime["later"]) {
     this.#script = script;
+    this.#time = time;
     this.#later = later;
   }
 
-  startAsCandidate(): this {
-    const { wanted, boots, exits, candidateDies } = this.#script;
-    for (let instance = 0; instance < wanted; instance++) {
-      const boot = boots[instance % boots.length] ?? null;
-      if (boot !== null) this.#later(boot, () => this.#come());
-    }
+  start(instances: number): this {
+    const { slotsAfter, exits, dies, blinks, queues } = this.#script;
+    this.#later(slotsAfter ?? 0, () => {
+      if (slotsAfter === null) this.#end("failed");
+      else this.placed = this.#ending === null;
+    });
     for (const { at, backAfter } of exits) this.#later(at, () => this.#lose(backAfter));
-    if (candidateDies !== null) this.#later(candidateDies, () => this.#end("failed"));
+    if (dies !== null) this.#later(dies, () => this.#end("failed"));
+    if (blinks !== null) this.#during(blinks, (is) => (this.#isBlinking = is));
+    if (queues !== null) this.#during(queues, (is) => (this.queueSince = is ? this.#time.now : null));
+    this.resize(instances);
     return this;
   }
 
-  serveAsPrevious(): this {
-    const { wanted, previousDies, previousBlinks } = this.#script;
-    this.weight = 1;
-    for (let instance = 0; instance < wanted; instance++) this.#come();
-    if (previousDies !== null) this.#later(previousDies, () => this.#end("failed"));
-    if (previousBlinks !== null) {
-      this.#later(previousBlinks.at, () => {
-        this.ready = 0;
-        this.#later(previousBlinks.lasts, () => (this.ready = isOver(this.state) ? 0 : wanted));
-      });
-    }
+  /** It has been running for long, all of it. */
+  serve(instances: number): this {
+    this.start(instances);
+    for (const instance of this.#instances) this.#come(instance);
+    this.placed = true;
     return this;
+  }
+
+  resize(instances: number): void {
+    if (this.#ending !== null) return;
+    this.#wanted = instances;
+    const staying = [...this.#instances].filter(({ isLeaving }) => !isLeaving);
+    const surplus = staying.sort((a, b) => Number(b.isReady) - Number(a.isReady)).slice(instances);
+    for (const instance of surplus) {
+      instance.isLeaving = true;
+      this.#later(this.#script.drainMs, () => this.#instances.delete(instance));
+    }
+    for (let missing = instances - staying.length; missing > 0; missing--) this.#boot();
   }
 
   retire(): void {
     if (this.#ending !== null) return;
     this.#ending = "draining";
-    this.#later(this.#script.drainMs, () => this.#end("stopped"));
+    this.#later(this.#instances.size === 0 ? 0 : this.#script.drainMs, () => this.#end("stopped"));
   }
 
   get state(): GenerationState {
@@ -90,27 +115,55 @@ export class Generation {
     return this.weight > 0 ? "serving" : "standby";
   }
 
-  get view(): GenerationView {
-    const { state, weight, ready, exits } = this;
-    return { state, weight, ready, wanted: this.#script.wanted, exits, failure: null };
+  /** A process of it runs, or will without being asked for. */
+  get isAlive(): boolean {
+    return this.#instances.size > 0;
   }
 
-  #come(): void {
-    if (this.#ending !== null) return;
-    this.ready++;
-    if (this.ready >= this.#script.wanted) this.#hasBeenReady = true;
+  get ready(): number {
+    if (this.#isBlinking || isOver(this.state)) return 0;
+    return [...this.#instances].filter(({ isReady, isLeaving }) => isReady && !isLeaving).length;
+  }
+
+  get view(): GenerationView {
+    const { state, weight, ready, exits } = this;
+    const leaving = [...this.#instances].filter(({ isLeaving }) => isLeaving).length;
+    return { state, weight, ready, wanted: this.#wanted, leaving, exits, failure: null };
+  }
+
+  #boot(): void {
+    const instance = { isReady: false, isLeaving: false };
+    this.#instances.add(instance);
+    const { boots, slotsAfter } = this.#script;
+    const boot = boots[this.#booted++ % boots.length] ?? null;
+    const slots = this.placed ? 0 : slotsAfter;
+    if (boot !== null && slots !== null) this.#later(boot + slots, () => this.#come(instance));
+  }
+
+  #come(instance: Instance): void {
+    instance.isReady = this.#ending === null;
+    if (this.ready >= this.#wanted) this.#hasBeenReady = true;
   }
 
   #lose(backAfter: number): void {
-    if (this.#ending !== null || this.ready === 0) return;
-    this.ready--;
+    const instance = [...this.#instances].find(({ isReady, isLeaving }) => isReady && !isLeaving);
+    if (this.#ending !== null || instance === undefined) return;
+    instance.isReady = false;
     this.exits++;
-    this.#later(backAfter, () => this.#come());
+    this.#later(backAfter, () => this.#come(instance));
+  }
+
+  #during({ at, lasts }: { at: number; lasts: number }, set: (is: boolean) => void): void {
+    this.#later(at, () => {
+      set(true);
+      this.#later(lasts, () => set(false));
+    });
   }
 
   #end(how: "stopped" | "failed"): void {
     if (isOver(this.state)) return;
     this.#ending = how;
-    this.ready = 0;
+    this.#instances.clear();
+    this.queueSince = null;
   }
 }

@@ -1,8 +1,8 @@
 /** The strategy tests' tables: a record and a world in, one step out, written in one line. */
 import { expect, it } from "vitest";
-import { blueGreen } from "../../deploy/blue-green.ts";
-import type { Deployment, Phase } from "../../deploy/deployment.ts";
+import type { Deployment, DeployOptions, Phase, StrategyName } from "../../deploy/deployment.ts";
 import type { CandidateView, Observation } from "../../deploy/fleet.ts";
+import { STRATEGIES } from "../../deploy/strategy.ts";
 import { BEGAN, candidate, deploymentIn, OPTIONS, previous } from "./records.ts";
 
 export type Row = readonly [
@@ -14,19 +14,37 @@ export type Row = readonly [
 ];
 
 export function check(rows: readonly Row[]): void {
+  checkOf("blue-green", rows);
+}
+
+/** `options` are those of all rows, where a row has none of its own. */
+export function checkOf(
+  strategy: StrategyName,
+  rows: readonly Row[],
+  options: Partial<DeployOptions> = {},
+): void {
   it.each(rows)("%s", (_title, phase, record, world, step) => {
-    expect(next(deploymentIn(phase, record), world)).toBe(step);
+    const deployment = deploymentIn(phase, { strategy, options: { ...OPTIONS, ...options }, ...record });
+    expect(next(deployment, world)).toBe(step);
   });
 }
 
-function next(deployment: Deployment, observation: Observation): string {
-  const step = blueGreen.next(deployment, observation);
+export function next(deployment: Deployment, observation: Observation): string {
+  const step = STRATEGIES[deployment.strategy].next(deployment, observation);
   switch (step.do) {
     case "start":
+      return step.instances === OPTIONS.instances ? "start" : `start ${step.instances}`;
     case "verify":
+    case "analyse":
       return step.do;
+    case "fallBack":
+      return `fall back as ${step.number}`;
+    case "reach":
+      return `reach ${step.step}`;
+    case "resize":
+      return `resize ${step.generation} ${step.instances}`;
     case "weigh":
-      return `weigh ${step.candidate}`;
+      return `weigh ${Number(step.candidate.toFixed(3))}${step.pinned ? " pinned" : ""}`;
     case "retire":
       return `retire ${step.generation}${step.reason === null ? "" : ` ${step.reason.code}`}`;
     case "enter":
@@ -47,4 +65,12 @@ export const STANDBY = previous({ state: "standby", weight: 0 });
 /** The candidate with all users, and something wrong with it. */
 export function users(overrides: Partial<CandidateView>): CandidateView {
   return candidate({ state: "serving", weight: 1, ...overrides });
+}
+
+/** With all users, and what became of the verification that began then. */
+export function provedAt(
+  verificationSince: number,
+  verification: CandidateView["verification"] = "passed",
+): CandidateView {
+  return users({ verification, verificationSince });
 }

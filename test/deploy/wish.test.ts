@@ -56,6 +56,14 @@ describe("wish", () => {
     expect(wish(deployment, "promote", seen(world)).wish).toBe("promote");
   });
 
+  it("can be to go back under recreate, whose previous release can be started again", () => {
+    const world = seen({ previous: previous({ state: "stopped", ready: 0 }) });
+    const again = deploymentIn("verifying", { strategy: "recreate", weight: 1 });
+    expect(wish(again, "rollback", world).wish).toBe("rollback");
+    const same = { ...again, options: { ...again.options, fallsBack: false } };
+    expect(answer(() => wish(same, "abort", world))).toBe("DEPLOY_NO_WAY_BACK");
+  });
+
   it("can be to abort without a previous generation, as long as nobody has met the candidate", () => {
     expect(wish(deploymentIn("verifying", { from: null }), "abort", seen({ previous: null })).wish).toBe(
       "abort",
@@ -72,8 +80,16 @@ describe("setPaused", () => {
   it.each(TABLE)("is allowed only in an active phase: %s", (phase, answers) => {
     const expected = answers.abort === "abort" ? "ok" : answers.abort;
     for (const paused of [true, false]) {
-      expect(answer(() => setPaused(deploymentIn(phase, { paused }), paused))).toBe(expected);
-      expect(answer(() => setPaused(deploymentIn(phase, { paused: !paused }), paused))).toBe(expected);
+      expect(answer(() => setPaused(deploymentIn(phase, { paused }), paused, 9_000))).toBe(expected);
+      expect(answer(() => setPaused(deploymentIn(phase, { paused: !paused }), paused, 9_000))).toBe(expected);
     }
+  });
+
+  it("ends a canary's step when it is continued, and not when nobody holds it", () => {
+    const step = { index: 0, since: 4_000, continuedAt: null };
+    const held = deploymentIn("shifting", { strategy: "canary", step, paused: true });
+    expect(setPaused(held, false, 9_000)).toMatchObject({ paused: false, step: { continuedAt: 9_000 } });
+    expect(setPaused({ ...held, paused: false }, false, 9_000).step).toEqual(step);
+    expect(setPaused(held, true, 9_000).step).toEqual(step);
   });
 });
