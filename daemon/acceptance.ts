@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { messageOf } from "../handoff/coded-error.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { native, TCP } from "../handoff/native.ts";
-import { connectPinned, serverSide } from "../handoff/pin.ts";
+import { connectPinned, isClosedByServer, serverSide } from "../handoff/pin.ts";
 import type { Slot } from "../handoff/slot.ts";
 import { pause } from "./ending.ts";
 import { notAccepting } from "./errors.ts";
@@ -72,7 +72,10 @@ async function knock(
   fail: (why: string) => Error,
 ): Promise<Socket> {
   try {
-    return await connectPinned(listener.probe(slot), Math.max(1, deadline - performance.now()));
+    const socket = await connectPinned(listener.probe(slot), Math.max(1, deadline - performance.now()));
+    // Or its end would not be noticed.
+    socket.resume();
+    return socket;
   } catch (error) {
     throw fail(messageOf(error));
   }
@@ -95,9 +98,11 @@ function accepted(listener: Listener, slot: Slot, socket: Socket, candidate: Can
   // The slot is the candidate's alone, and a unix connection cannot be found from its other end.
   if (listener.protocol === "unix") return true;
   const server = serverSide(socket);
-  if (server === null || server.inode === 0) return false;
+  if (server === null) return false;
   // Accepted from another socket at the same address: one that the candidate has bound by itself.
   if (server.mark !== 0 && server.mark !== slot.mark) return false;
+  // An application may close at once what does not speak to it; the slot is the candidate's alone.
+  if (server.inode === 0) return server.mark !== 0 && isClosedByServer(server);
   return familyHolds(candidate.pids(), server.inode);
 }
 

@@ -44,7 +44,8 @@ export class Deploys {
   /** Whether a deploy that is under way looks at this generation. */
   watches(generation: number): boolean {
     return [...this.#runners.values()].some(
-      ({ deployment }) => deployment.to === generation || deployment.from === generation,
+      ({ deployment: { from, to, fallback } }) =>
+        to === generation || from === generation || fallback === generation,
     );
   }
 

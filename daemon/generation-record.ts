@@ -3,7 +3,8 @@ import type { Reason } from "../deploy/deployment.ts";
 import type { GenerationState } from "../deploy/fleet.ts";
 import type { TransitionTable } from "../handoff/machine.ts";
 import type { ServiceConfig } from "./config/config.ts";
-import { type InstanceRecord, vacantInstance } from "./instance.ts";
+import { vacantInstance } from "./instance.ts";
+import type { GroupedInstanceRecord } from "./instances.ts";
 
 export type GenerationEvent = "ready" | "admit" | "park" | "retire" | "end" | "fail";
 
@@ -16,6 +17,13 @@ export const GENERATION: TransitionTable<GenerationState, GenerationEvent> = {
   failed: {},
 };
 
+export interface Ending {
+  /** Its slots have weight, and their queues are for whoever takes them over: their end does not wait for them. */
+  readonly leavesQueue: boolean;
+  /** No other generation may run until this one has ended: what is left on its slots it takes itself. */
+  readonly isAlone: boolean;
+}
+
 export interface GenerationRecord {
   readonly number: number;
   readonly version: string | null;
@@ -23,6 +31,9 @@ export interface GenerationRecord {
   readonly since: number;
   readonly startedAt: number;
   readonly weight: number;
+  readonly pinned: boolean;
+  /** null: it is not being ended. */
+  readonly ending: Ending | null;
   readonly exits: number;
   readonly failure: Reason | null;
   readonly wasReady: boolean;
@@ -33,7 +44,7 @@ export interface GenerationRecord {
   /** The slot's index on each listener. */
   readonly slots: Readonly<Record<string, number>>;
   readonly marks: readonly number[];
-  readonly instances: readonly InstanceRecord[];
+  readonly instances: readonly GroupedInstanceRecord[];
   /** As it was when the generation was started: restarts run what was deployed, whatever the file says by now. */
   readonly config: ServiceConfig;
 }
@@ -43,6 +54,7 @@ export function newGeneration(
   config: ServiceConfig,
   number: number,
   version: string | null,
+  instances: number,
   now: number,
 ): GenerationRecord {
   return {
@@ -52,6 +64,8 @@ export function newGeneration(
     since: now,
     startedAt: now,
     weight: 0,
+    pinned: false,
+    ending: null,
     exits: 0,
     failure: null,
     wasReady: false,
@@ -59,7 +73,20 @@ export function newGeneration(
     hadUsers: false,
     slots: {},
     marks: [],
-    instances: Array.from({ length: config.instances }, (_, index) => vacantInstance(index + 1, now)),
+    instances: Array.from({ length: instances }, (_, index) => vacantInstance(index + 1, now)),
     config,
+  };
+}
+
+/** What each of its processes has in its environment. */
+export function variablesOf({
+  config,
+  number,
+  version,
+}: Pick<GenerationRecord, "config" | "number" | "version">): Record<string, string> {
+  return {
+    HANDOFF_SERVICE: config.name,
+    HANDOFF_GENERATION: String(number),
+    HANDOFF_VERSION: version ?? "",
   };
 }

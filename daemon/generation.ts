@@ -7,23 +7,32 @@
  * Whatever goes wrong is shown by `view`, for the deploy to judge. `retirement.ts` ends a generation.
  */
 import type { Reason } from "../deploy/deployment.ts";
-import { type CandidateView, type GenerationState, isOver } from "../deploy/fleet.ts";
+import { type CandidateView, type GenerationState, isEnding, isOver } from "../deploy/fleet.ts";
 import { CodedError } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { Machine } from "../handoff/machine.ts";
 import type { Slot } from "../handoff/slot.ts";
 import { specificationFor } from "./account.ts";
-import { type Candidate, whyNot } from "./acceptance.ts";
+import type { Candidate } from "./acceptance.ts";
 import type { ServiceConfig } from "./config/config.ts";
-import { readyTimeout, reasonOf } from "./errors.ts";
-import { GENERATION, type GenerationEvent, type GenerationRecord } from "./generation-record.ts";
+import { reasonOf } from "./errors.ts";
+import { GenerationProof } from "./generation-proof.ts";
+import {
+  type Ending,
+  GENERATION,
+  type GenerationEvent,
+  type GenerationRecord,
+  variablesOf,
+} from "./generation-record.ts";
 import type { Instance } from "./instance.ts";
 import { Instances } from "./instances.ts";
-import { awaitReady } from "./readiness.ts";
-import { retire } from "./retirement.ts";
+import { Placements } from "./placements.ts";
+import { QueueWatch } from "./queue-watch.ts";
+import { ReadinessWatch } from "./readiness-watch.ts";
+import { retire, sayKilled } from "./retirement.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { ACCEPT_MS, type Placement, verify } from "./verification.ts";
+import type { Placement } from "./verification.ts";
 
 export interface GenerationHooks {
   /** Something that `view` or the snapshot shows has changed. */
@@ -39,22 +48,23 @@ export class Generation {
   readonly version: string | null;
   readonly config: ServiceConfig;
   readonly startedAt: number;
-  readonly #listeners: ReadonlyMap<string, Listener>;
   readonly #surroundings: Surroundings;
   readonly #hooks: GenerationHooks;
   readonly #machine: Machine<GenerationState, GenerationEvent>;
   readonly #instances: Instances;
   readonly #work = new AbortController();
-  readonly #placements: Placement[] = [];
-  readonly #marks: number[];
-  #readyDeadline: NodeJS.Timeout | null = null;
+  readonly #placements: Placements;
+  readonly #queue: QueueWatch;
+  readonly #proof: GenerationProof;
+  readonly #readiness: ReadinessWatch;
   #weight: number;
+  #pinned: boolean;
+  #ending: Ending | null;
   #exits: number;
   #failure: Reason | null;
   #wasReady: boolean;
   #signalledAt: number | null;
   #hadUsers: boolean;
-  #verification: CandidateView["verification"] = "none";
   /** Everything that was begun and must be over before the generation can be said to have ended. */
   readonly #pending = new Set<Promise<void>>();
 
@@ -69,19 +79,25 @@ export class Generation {
     this.version = record.version;
     this.config = record.config;
     this.startedAt = record.startedAt;
-    this.#listeners = listeners;
     this.#hooks = hooks;
     this.#surroundings = surroundings;
     this.#machine = new Machine(GENERATION, record.state, record.since);
-    this.#marks = [...record.marks];
+    this.#placements = new Placements(this.name, record.config.listeners, listeners, record);
+    this.#queue = new QueueWatch(this.#placements, hooks.onChange);
     this.#weight = record.weight;
+    this.#pinned = record.pinned;
+    this.#ending = record.ending;
     this.#exits = record.exits;
     this.#failure = record.failure;
     this.#wasReady = record.wasReady;
     this.#signalledAt = record.signalledAt;
     this.#hadUsers = record.hadUsers;
+    this.#proof = new GenerationProof(surroundings);
     this.#instances = this.#createInstances(record);
-    this.#reclaim(record.slots);
+    this.#readiness = new ReadinessWatch(record.config.ready, this.#candidate, () => this.placements, {
+      onProved: () => this.#ready(this.#instances.staying),
+      onLate: (why) => this.#readyTimedOut(why),
+    });
   }
 
   /** "api/3" */
@@ -110,12 +126,15 @@ export class Generation {
   }
 
   get placements(): readonly Placement[] {
-    return this.#placements;
+    return this.#placements.all;
   }
 
-  /** SO_MARK values that its connections bear. */
   get marks(): readonly number[] {
-    return this.#marks;
+    return this.#placements.marks;
+  }
+
+  get ending(): Ending | null {
+    return this.#ending;
   }
 
   get signalledAt(): number | null {
@@ -135,10 +154,15 @@ export class Generation {
       state: this.state,
       weight: this.#weight,
       ready: this.#instances.ready,
-      wanted: this.#instances.all.length,
+      wanted: this.#instances.staying.length,
+      leaving: this.#instances.leaving,
       exits: this.#exits,
       failure: this.#failure,
-      verification: this.#verification,
+      placed: this.#placements.isComplete,
+      verification: this.#proof.state,
+      verificationSince: this.#proof.since,
+      queueSince: this.#queue.since,
+      pinned: this.#pinned,
     };
   }
 
@@ -150,29 +174,29 @@ export class Generation {
       since: this.since,
       startedAt: this.startedAt,
       weight: this.#weight,
+      pinned: this.#pinned,
+      ending: this.#ending,
       exits: this.#exits,
       failure: this.#failure,
       wasReady: this.#wasReady,
       signalledAt: this.#signalledAt,
       hadUsers: this.#hadUsers,
-      slots: Object.fromEntries(this.#placements.map(({ listener, slot }) => [listener.name, slot.index])),
-      marks: this.#marks,
+      slots: this.#placements.indices,
+      marks: this.#placements.marks,
       instances: this.#instances.records,
       config: this.config,
     };
   }
 
-  /** Takes slots and starts the instances. Does not throw: what went wrong is the view's failure. */
-  start(): void {
+  /**
+   * Takes slots and starts the instances, if there are any yet. On "weighted" slots those who wait there meet it as soon
+   * as it accepts. Does not throw: what went wrong is the view's failure.
+   */
+  start(slots: "free" | "weighted"): void {
+    if (slots === "weighted") this.#hadUsers = true;
     this.#begin(async () => {
-      for (const name of this.config.listeners) {
-        const listener = this.#listeners.get(name);
-        if (listener === undefined)
-          throw new Error(`service ${this.config.name} without its listener ${name}`);
-        const slot = await listener.take(this.name);
-        this.#placements.push({ listener, slot });
-        if (slot.mark !== 0) this.#marks.push(slot.mark);
-      }
+      await this.#placements.take(slots);
+      this.#hooks.onChange();
       await this.#instances.start();
       this.#watchReadiness();
     }, "essential");
@@ -180,18 +204,42 @@ export class Generation {
 
   /** Goes on with the processes that run. Notify sockets that are used are taken out of `kept`. */
   resume(kept: Map<string, Descriptor>): void {
+    if (this.isOver) return;
     this.#instances.resume(kept, this.state === "draining");
     if (this.state === "draining") this.#end();
+    // Its slots were being taken, and nothing was to be started on them yet.
+    else if (this.#instances.all.length === 0) this.start("free");
     else this.#watchReadiness();
   }
 
-  /** Its share of new connections, which the listeners have already. */
-  setWeight(weight: number): void {
+  /** So many instances from now on. What is missing is started, and what is too much drains while its siblings go on. */
+  resize(instances: number): void {
+    if (isEnding(this)) return;
+    const added = this.#instances.resize(instances);
+    if (added.length > 0) {
+      this.#begin(async () => {
+        await this.#instances.start();
+        this.#watchReadiness();
+      });
+    }
+    this.#reviewReady();
+    this.#hooks.onChange();
+  }
+
+  /** Its share of new connections, and whether the pinned networks reach it: the listeners have both already. */
+  setWeight(weight: number, pinned = false): void {
     this.#weight = weight;
-    if (weight > 0) this.#hadUsers = true;
+    this.#pinned = pinned;
+    if (weight > 0 || pinned) this.#hadUsers = true;
     const event = weight > 0 ? "admit" : "park";
     this.#fire(event);
     this.#instances.fire(event);
+  }
+
+  /** Looks at its queue until `limitMs` is null; `view.queueSince` tells. */
+  watchQueue(limitMs: number | null): void {
+    if (limitMs === null) this.#queue.stop();
+    else this.#queue.start(limitMs);
   }
 
   /** A deploy was about to give it users when the daemon died: it may have had some. */
@@ -199,36 +247,22 @@ export class Generation {
     this.#hadUsers = true;
   }
 
-  /** Proves the generation; the outcome is the view's `verification`. */
-  verify(): void {
-    this.#verification = "running";
-    const plan = {
-      candidate: this.#candidate,
-      placements: this.#placements,
-      steps: this.config.verify,
-      acceptMs: Math.min(ACCEPT_MS, this.config.ready.timeoutMs),
-      devNull: this.#surroundings.devNull,
-      commandSpecification: (command: readonly string[], extra: Readonly<Record<string, string>>) => {
-        const variables = { ...this.#variables, ...extra };
-        return specificationFor(this.config, this.version, command, variables, false, "SIGKILL");
-      },
-    };
+  /** Proves the generation, perhaps not for the first time; the outcome is the view's `verification`. */
+  verify(now: number): void {
+    const running = this.#proof.run(this, now, this.#work.signal);
     this.#begin(async () => {
-      try {
-        await verify(plan, this.#work.signal);
-        this.#verification = "passed";
-      } catch (error) {
-        this.#verification = "failed";
-        this.#surroundings.tally.verificationFailed(this.config.name);
-        throw error;
-      }
+      await running;
       this.#hooks.onChange();
     });
   }
 
-  /** Ends it, in the order of retirement.ts. Doing so twice is once. */
-  retire(): void {
+  /**
+   * Ends it, in the order of retirement.ts. Doing so twice is once. Unless told otherwise, what waits on slots that have
+   * weight is left to whoever takes them over.
+   */
+  retire({ leavesQueue = this.#placements.hasShare, isAlone = false }: Partial<Ending> = {}): void {
     if (!this.#fire("retire")) return;
+    this.#ending = { leavesQueue, isAlone };
     this.#hooks.onChange();
     this.#end();
   }
@@ -242,7 +276,8 @@ export class Generation {
   #end(): void {
     this.#work.abort(new CodedError("GENERATION_RETIRED", `${this.name} is being retired`));
     this.#instances.stopComingBack();
-    this.#clearReadyDeadline();
+    this.#readiness.stop();
+    this.#queue.stop();
     this.#retire().catch((error: unknown) => {
       // Its slots stay its own: nobody else gets what may still be in use.
       this.#surroundings.log.error({ err: error, generation: this.name }, "a fault while retiring");
@@ -253,14 +288,13 @@ export class Generation {
     // What was begun ends by the abort; a process that was just being started is then there to be ended.
     await Promise.all(this.#pending);
     this.#instances.fire("retire");
-    await retire(this, this.#surroundings);
-    await this.#hooks.onGivingBack(this.#placements.map(({ slot }) => slot));
-    for (const { listener, slot } of this.#placements) {
-      // What waits in a slot that never had any weight are our own pinned connections.
-      if (!this.#hadUsers && listener.mode !== "shared") slot.discardQueue();
-      if (slot.owner === this.name) slot.owner = null;
-    }
-    this.#placements.length = 0;
+    await Promise.all([
+      this.#instances.whenLeft(),
+      retire(this, this.#instances.staying, this.#surroundings),
+    ]);
+    await this.#hooks.onGivingBack(this.placements.map(({ slot }) => slot));
+    // What waits in slots that never had any weight are our own pinned connections.
+    this.#placements.giveBack(!this.#hadUsers);
     this.#weight = 0;
     this.#fire(this.#wasReady ? "end" : "fail");
     this.#hooks.onEnded();
@@ -271,22 +305,14 @@ export class Generation {
     return { name: this.name, pids: () => this.pids };
   }
 
-  get #variables(): Record<string, string> {
-    return {
-      HANDOFF_SERVICE: this.config.name,
-      HANDOFF_GENERATION: String(this.number),
-      HANDOFF_VERSION: this.version ?? "",
-    };
-  }
-
   #createInstances(record: GenerationRecord): Instances {
     const { config } = record;
     return new Instances(
       {
         generation: this.name,
         specification: (extra) =>
-          specificationFor(config, this.version, config.command, { ...this.#variables, ...extra }, true),
-        offers: () => this.#placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd })),
+          specificationFor(config, this.version, config.command, { ...variablesOf(this), ...extra }, true),
+        offers: () => this.placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd })),
         output: config.output,
       },
       record.instances,
@@ -311,6 +337,7 @@ export class Generation {
             await start();
             this.#watchReadiness();
           }),
+        onKilled: (killed) => sayKilled(this, killed, null, this.#surroundings),
         onChange: () => this.#hooks.onChange(),
         comesBack: () => this.#wasReady && this.state !== "draining",
       },
@@ -318,59 +345,34 @@ export class Generation {
     );
   }
 
-  /** The slots that the record says are this generation's. */
-  #reclaim(slots: GenerationRecord["slots"]): void {
-    for (const [name, index] of Object.entries(slots)) {
-      const listener = this.#listeners.get(name);
-      const slot = listener?.slots[index];
-      if (listener === undefined || slot === undefined) continue;
-      slot.owner = this.name;
-      this.#placements.push({ listener, slot });
-    }
-  }
-
   #ready(instances: readonly Instance[]): void {
     if (!this.#instances.markReady(instances, this.#weight > 0)) return;
-    // Applications change the backlog on the description that all share (Node sets 511).
-    for (const { listener, slot } of this.#placements) slot.assertBacklog(listener.backlog);
-    if (this.#instances.ready === this.#instances.all.length) {
-      this.#clearReadyDeadline();
-      this.#wasReady = true;
-      this.#fire("ready");
-    }
+    this.#placements.assertBacklog();
+    this.#reviewReady();
     this.#hooks.onChange();
   }
 
+  #reviewReady(): void {
+    const { ready, staying } = this.#instances;
+    if (staying.length === 0 || ready < staying.length) return;
+    this.#readiness.stop();
+    this.#wasReady = true;
+    if (this.#fire("ready") && this.#weight > 0) this.#fire("admit");
+  }
+
   #watchReadiness(): void {
-    const { ready } = this.config;
-    if (!this.#instances.all.some(({ state }) => state === "starting")) return;
-    const deadline = performance.now() + ready.timeoutMs;
-    this.#clearReadyDeadline();
-    this.#readyDeadline = setTimeout(() => this.#readyTimedOut(), ready.timeoutMs);
-    if (ready.by === "notify") return;
-    this.#begin(async () => {
-      await awaitReady(ready, this.#placements, this.#candidate, deadline, this.#work.signal);
-      this.#ready(this.#instances.all);
-    });
+    if (this.#late.length > 0) this.#begin(() => this.#readiness.watch(this.#work.signal));
   }
 
-  #clearReadyDeadline(): void {
-    if (this.#readyDeadline !== null) clearTimeout(this.#readyDeadline);
-    this.#readyDeadline = null;
+  get #late(): readonly Instance[] {
+    return this.#instances.staying.filter(({ state }) => state === "starting");
   }
 
-  #readyTimedOut(): void {
-    const late = this.#instances.all.filter(({ state }) => state === "starting");
-    if (late.length === 0) return;
-    this.#fail(readyTimeout(this.name, this.config.ready.timeoutMs, this.#whyNotReady()));
+  #readyTimedOut(why: CodedError): void {
+    if (this.#late.length === 0) return;
+    this.#fail(why);
     // One that was to come back is tried again; a candidate is the deploy's to judge.
-    if (this.#wasReady) for (const instance of late) instance.process?.killGroup("SIGKILL");
-  }
-
-  #whyNotReady(): string {
-    const [first] = this.#placements;
-    if (this.config.ready.by === "notify") return "it did not say READY=1 on NOTIFY_SOCKET";
-    return first === undefined ? "nothing proves it" : whyNot(first.listener, first.slot, this.#candidate);
+    if (this.#wasReady) for (const instance of this.#late) instance.process?.killGroup("SIGKILL");
   }
 
   /** Runs something whose failure is the view's, and which must be over before the generation has ended. Essential: its end, too. */

@@ -100,6 +100,16 @@ export class Instance {
     return this.#machine.state;
   }
 
+  /** When the state began, in milliseconds since the epoch. */
+  get since(): number {
+    return this.#machine.since;
+  }
+
+  /** Nothing has run in its place yet. */
+  get isVacant(): boolean {
+    return this.state === "starting" && this.#process === null;
+  }
+
   get isReady(): boolean {
     return this.state === "standby" || this.state === "serving";
   }

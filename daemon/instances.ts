@@ -1,7 +1,7 @@
 /**
  * The instances of one generation: they are started together, and one that ends unexpectedly comes back on the same slot, whose
  * queue has waited for it. Before the generation was ready none comes back: a candidate that cannot start is the
- * deploy's to judge.
+ * deploy's to judge. How many there are may change while they run: those that are too many drain, and then they are gone.
  */
 import type { CodedError } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
@@ -14,6 +14,7 @@ import {
   type InstancePlan,
   type InstanceRecord,
   notifyName,
+  vacantInstance,
 } from "./instance.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -26,15 +27,31 @@ export interface InstancesHooks {
   readonly onNotStarted: (error: unknown) => void;
   /** An instance is being started again; the work is the generation's to keep track of. */
   readonly onComeBack: (start: () => Promise<void>) => void;
+  /** So many processes of one that was to leave outlived drain.timeout, and were killed. */
+  readonly onKilled: (killed: number) => void;
   readonly onChange: () => void;
   /** Whether the generation was ready once: then what ends comes back. */
   readonly comesBack: () => boolean;
 }
 
+/** As the snapshot has it. */
+export interface GroupedInstanceRecord extends InstanceRecord {
+  /** A resize has told it to end, or was about to; absent and null: not so. */
+  readonly leaving?: { readonly isTold: boolean } | null;
+}
+
+interface Leaving {
+  isTold: boolean;
+  left: Promise<void>;
+}
+
 export class Instances {
-  readonly all: readonly Instance[];
+  readonly #all: Instance[];
+  /** Those that a resize has told to end, or is about to tell. */
+  readonly #leaving = new Map<Instance, Leaving>();
+  readonly #starting = new Map<Instance, Promise<void>>();
   /** As they were when this object was made: for `resume`. */
-  readonly #known: readonly InstanceRecord[];
+  readonly #known: readonly GroupedInstanceRecord[];
   readonly #plan: InstancePlan;
   readonly #config: ServiceConfig;
   readonly #where: { readonly service: string; readonly generation: number };
@@ -46,7 +63,7 @@ export class Instances {
 
   constructor(
     plan: InstancePlan,
-    records: readonly InstanceRecord[],
+    records: readonly GroupedInstanceRecord[],
     config: ServiceConfig,
     number: number,
     hooks: InstancesHooks,
@@ -58,11 +75,27 @@ export class Instances {
     this.#where = { service: config.name, generation: number };
     this.#hooks = hooks;
     this.#surroundings = surroundings;
-    this.all = records.map((record) => this.#place(record));
+    this.#all = records.map((record) => this.#place(record));
   }
 
-  get records(): InstanceRecord[] {
-    return this.all.map(({ record }) => record);
+  get all(): readonly Instance[] {
+    return this.#all;
+  }
+
+  /** All but those that are leaving. */
+  get staying(): readonly Instance[] {
+    return this.#all.filter((instance) => !this.#leaving.has(instance));
+  }
+
+  get leaving(): number {
+    return this.#leaving.size;
+  }
+
+  get records(): GroupedInstanceRecord[] {
+    return this.all.map((instance) => {
+      const leaving = this.#leaving.get(instance);
+      return { ...instance.record, leaving: leaving === undefined ? null : { isTold: leaving.isTold } };
+    });
   }
 
   get ready(): number {
@@ -74,19 +107,50 @@ export class Instances {
     return this.all.map(({ pid }) => pid).filter((pid) => pid !== null);
   }
 
-  /** Returns when every launcher has its descriptors, or has failed. */
+  /** Starts those in whose place nothing has run yet. Returns when every launcher has its descriptors, or has failed. */
   async start(): Promise<void> {
-    await Promise.all(this.all.map((instance) => this.#start(instance)));
+    const vacant = this.staying.filter((instance) => instance.isVacant && !this.#starting.has(instance));
+    await Promise.all(vacant.map((instance) => this.#start(instance)));
+  }
+
+  /**
+   * So many stay: places are added, to be started by `start`, or the surplus is told to end, those that are not ready first and
+   * then the youngest. Returns those that were added.
+   */
+  resize(wanted: number): readonly Instance[] {
+    const { staying } = this;
+    const surplus = staying
+      .toSorted((a, b) => Number(a.isReady) - Number(b.isReady) || b.id - a.id)
+      .slice(0, Math.max(0, staying.length - wanted));
+    for (const instance of surplus) {
+      instance.fire("retire");
+      this.#leave(instance, false);
+    }
+    const added: Instance[] = [];
+    for (let id = 1; staying.length + added.length < wanted; id++) {
+      if (this.#all.some((instance) => instance.id === id)) continue;
+      const instance = this.#place(vacantInstance(id, Date.now()));
+      this.#all.push(instance);
+      added.push(instance);
+    }
+    return added;
+  }
+
+  /** Returns when those that were told to leave have left. */
+  async whenLeft(): Promise<void> {
+    await Promise.all([...this.#leaving.values()].map(({ left }) => left));
   }
 
   /** Goes on with the processes that run. Notify sockets that are used are taken out of `kept`. */
   resume(kept: Map<string, Descriptor>, isDraining: boolean): void {
-    for (const [index, instance] of this.all.entries()) {
-      const record = this.#known[index] ?? instance.record;
+    for (const [index, instance] of [...this.all].entries()) {
+      const record = this.#known[index] ?? { ...instance.record, leaving: null };
       const name = notifyName(this.#plan.generation, instance.id);
       const notify = kept.get(name);
       kept.delete(name);
-      if (instance.adopt(record, notify) || isDraining) continue;
+      const isAlive = instance.adopt(record, notify);
+      if (record.leaving) this.#leave(instance, record.leaving.isTold);
+      if (isAlive || isDraining || record.leaving) continue;
       const who = `instance ${instance.id} of ${this.#plan.generation}`;
       if (instance.fire("exit")) this.#lost(instance, instanceExited(who, "ended", "while no daemon ran"));
       else if (instance.state === "failed") this.#comeBack(instance);
@@ -113,11 +177,17 @@ export class Instances {
     this.#timers.clear();
   }
 
-  async #start(instance: Instance): Promise<void> {
+  #start(instance: Instance): Promise<void> {
+    const started = this.#launch(instance).finally(() => this.#starting.delete(instance));
+    this.#starting.set(instance, started);
+    return started;
+  }
+
+  async #launch(instance: Instance): Promise<void> {
     try {
       await instance.start();
     } catch (error) {
-      this.#notStarted(instance, error);
+      if (!this.#leaving.has(instance)) this.#notStarted(instance, error);
       return;
     }
     const pid = instance.pid === null ? "which has ended already" : `pid ${instance.pid}`;
@@ -126,6 +196,36 @@ export class Instances {
       "instance.started",
       `instance ${instance.id} of ${this.#plan.generation} was started (${pid})`,
     );
+    this.#hooks.onChange();
+  }
+
+  /** `isTold`: an earlier daemon has sent the signal; it is not sent twice. */
+  #leave(instance: Instance, isTold: boolean): void {
+    const leaving = { isTold, left: Promise.resolve() };
+    this.#leaving.set(instance, leaving);
+    leaving.left = this.#end(instance, leaving).catch((error: unknown) => {
+      this.#surroundings.log.error(
+        { err: error, ...this.#where, instance: instance.id },
+        "a fault while ending",
+      );
+    });
+  }
+
+  async #end(instance: Instance, leaving: Leaving): Promise<void> {
+    // One that is just being started has its process when that is over, if at all.
+    await this.#starting.get(instance);
+    const process = instance.process ?? instance.takeEnded();
+    const { signal, timeoutMs } = this.#config.drain;
+    if (process !== null) {
+      const deadline = instance.since + timeoutMs;
+      const ended = endGroup(process, leaving.isTold ? null : signal, deadline, () => undefined);
+      leaving.isTold = true;
+      this.#hooks.onChange();
+      const { killed } = await ended;
+      if (killed > 0) this.#hooks.onKilled(killed);
+    }
+    this.#leaving.delete(instance);
+    this.#all.splice(this.#all.indexOf(instance), 1);
     this.#hooks.onChange();
   }
 

@@ -4,32 +4,40 @@
  *   settle   its queues and half-open handshakes become empty, bounded by drain.settle
  *   signal   drain.signal to each instance, once
  *   wait     until every process of it has ended, bounded by drain.timeout, then SIGKILL to the process groups
- *   look     at the queues once more: what is left there gets an acceptor (acceptor.ts)
+ *   look     at the queues once more: what is left there gets an acceptor (acceptor.ts), which is of this release and
+ *            ends before the generation has, where no other may run beside it
  *
  * After the daemon's death in the middle, the next one comes here again: the instants are the recorded ones.
  */
 import { Settling } from "../handoff/settle.ts";
+import { acceptLeftovers } from "./acceptor.ts";
 import { endGroup, pause } from "./ending.ts";
 import type { Generation } from "./generation.ts";
+import type { Instance } from "./instance.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** Nothing tells when a queue or a handshake has gone: it is looked at, at first this often, then less. */
 const FIRST_LOOK_MS = 1;
 const LONGEST_LOOK_MS = 50;
 
-/** Returns when no process of the generation is left. */
-export async function retire(generation: Generation, surroundings: Surroundings): Promise<void> {
+/** `instances`: all but those that are ended already. Returns when no process of these is left. */
+export async function retire(
+  generation: Generation,
+  instances: readonly Instance[],
+  surroundings: Surroundings,
+): Promise<void> {
   const began = Date.now();
   const { drain } = generation.config;
   const isTold = generation.signalledAt !== null;
   if (!isTold) {
-    await settle(generation, generation.since + drain.settleMs, surroundings);
+    if (generation.ending?.leavesQueue !== true)
+      await settle(generation, generation.since + drain.settleMs, surroundings);
     generation.signalling(Date.now());
   }
   const deadline = (generation.signalledAt ?? began) + drain.timeoutMs;
   const cut: { connections: number | null; isKilling: boolean } = { connections: null, isKilling: false };
   await Promise.all(
-    generation.instances.map(async (instance) => {
+    instances.map(async (instance) => {
       const process = instance.process ?? instance.takeEnded();
       if (process === null) return;
       const { killed } = await endGroup(process, isTold ? null : drain.signal, deadline, () => {
@@ -40,11 +48,13 @@ export async function retire(generation: Generation, surroundings: Surroundings)
       if (killed > 0) sayKilled(generation, killed, cut.connections, surroundings);
     }),
   );
+  if (generation.ending?.isAlone === true) await takeLeftovers(generation, surroundings);
   if (cut.connections !== null) surroundings.tally.connectionsCut(generation.config.name, cut.connections);
   if (generation.wasReady) surroundings.tally.drained(generation.config.name, (Date.now() - began) / 1000);
 }
 
-function sayKilled(
+/** `cut`: how many connections were open; null when that is not known. */
+export function sayKilled(
   generation: Generation,
   killed: number,
   cut: number | null,
@@ -62,6 +72,16 @@ function sayKilled(
     },
     "warn",
   );
+}
+
+/** Where no second generation may run, nobody else can: before the next one starts, and once. */
+async function takeLeftovers(generation: Generation, surroundings: Surroundings): Promise<void> {
+  if (generation.ending?.leavesQueue === true) return;
+  for (const placement of generation.placements) {
+    if (placement.listener.mode === "shared" || placement.slot.queue.length === 0) continue;
+    await acceptLeftovers(placement, generation, new Set(), surroundings);
+    placement.slot.owner = generation.name;
+  }
 }
 
 async function settle(generation: Generation, deadline: number, surroundings: Surroundings): Promise<void> {

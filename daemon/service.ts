@@ -1,56 +1,44 @@
 /**
- * A service: its generations, who of them has which role, and its deploys. It is the world to a deploy's runner (Fleet): it
- * shows what is, writes records down, and does what it is told.
+ * A service: what people ask of it, how it comes up and how it goes down. Its generations and their roles are the roster's; what a
+ * deploy or a hold does to them is service-fleet.ts.
  */
 import { beginDeployment } from "../deploy/begin.ts";
-import { type Deployment, hasHadUsers, type Wish } from "../deploy/deployment.ts";
-import type { Fleet, Observation } from "../deploy/fleet.ts";
+import { type Deployment, hasHadUsers, isActive, type Wish } from "../deploy/deployment.ts";
+import { assertNotHeld, decideResume, type HoldRequest, type Standing } from "../deploy/hold.ts";
 import { decideRollback } from "../deploy/rollback.ts";
+import { decideScale } from "../deploy/scale.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
+import { deployOptions, type DeployWish } from "./deploy-options.ts";
 import { Deploys } from "./deploys.ts";
 import { nothingRuns, stopping } from "./errors.ts";
+import { type Held, Holding } from "./holding.ts";
 import { FirstStart } from "./first-start.ts";
 import { Generation, type GenerationHooks } from "./generation.ts";
-import { newGeneration } from "./generation-record.ts";
 import { proveSlots } from "./recovery.ts";
 import { assertStartable, assertSteerable } from "./release.ts";
+import { Roster } from "./roster.ts";
+import { ServiceFleet } from "./service-fleet.ts";
 import { IdleSlots } from "./slots.ts";
-import { holdAside, steer } from "./steer.ts";
+import { holdAside } from "./steer.ts";
 import type { ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { ACCEPT_MS } from "./verification.ts";
 
-/** The daemon's own ready timeout speaks first, since it can say what the application did instead. */
-const READY_GRACE_MS = 500;
-
-export interface DeployWish {
-  /** undefined: the version that is current, or remembered, or configured. */
-  readonly version?: string | null | undefined;
-  readonly strategy?: Deployment["strategy"] | undefined;
-  readonly bakeMs?: number | undefined;
-  readonly isRollback?: boolean;
-}
-
-export class Service implements Fleet {
+export class Service {
   readonly name: string;
-  readonly config: ServiceConfig;
-  readonly #listeners: ReadonlyMap<string, Listener>;
   readonly #surroundings: Surroundings;
-  readonly #store: SnapshotStore;
+  readonly #roster: Roster;
+  readonly #fleet: ServiceFleet;
+  readonly #holding: Holding;
   readonly #idle: IdleSlots;
-  readonly #generations = new Map<number, Generation>();
   readonly #deploys: Deploys;
+  readonly #firstStart: FirstStart;
   /** Who waits for the end of a generation. */
   readonly #endings = new Map<number, () => void>();
-  #current: number | null = null;
-  #candidate: number | null = null;
-  #previous: number | null = null;
-  #lastNumber = 0;
-  #version: string | null;
+  #config: ServiceConfig;
+  #listeners: ReadonlyMap<string, Listener>;
   #isStopping = false;
-  readonly #firstStart: FirstStart;
 
   constructor(
     config: ServiceConfig,
@@ -59,40 +47,56 @@ export class Service implements Fleet {
     surroundings: Surroundings,
   ) {
     this.name = config.name;
-    this.config = config;
+    this.#config = config;
     this.#listeners = listeners;
-    this.#store = store;
     this.#surroundings = surroundings;
-    this.#version = config.version;
+    this.#roster = new Roster(config.name, config.version, store, () => this.#deploys.all, surroundings);
+    this.#fleet = new ServiceFleet(
+      {
+        roster: this.#roster,
+        deploys: () => this.#deploys,
+        config: () => this.#config,
+        listeners: () => this.#listeners,
+        hooks: this.#hooks,
+        onWeighed: () => this.#weighed(),
+      },
+      surroundings,
+    );
+    this.#holding = new Holding(this.#roster, this.#fleet, surroundings);
     this.#firstStart = new FirstStart(
       config.name,
       config.restart,
       () => this.deploy({}, "handoffd (start)"),
       surroundings,
     );
-    this.#deploys = new Deploys(this, (deployment) => this.#deployEnded(deployment), surroundings);
-    this.#idle = new IdleSlots(
-      config.name,
-      [...listeners.values()],
-      () => this.#generation(this.#current),
-      surroundings,
-    );
+    this.#deploys = new Deploys(this.#fleet, (deployment) => this.#deployEnded(deployment), surroundings);
+    this.#idle = new IdleSlots(config.name, [...listeners.values()], () => this.#accepting, surroundings);
+  }
+
+  /** As it is for the deploys to come. */
+  get config(): ServiceConfig {
+    return this.#config;
   }
 
   get current(): number | null {
-    return this.#current;
+    return this.#roster.current;
   }
 
   get candidate(): number | null {
-    return this.#candidate;
+    return this.#roster.candidate;
   }
 
   get previous(): number | null {
-    return this.#previous;
+    return this.#roster.previous;
   }
 
   get generations(): readonly Generation[] {
-    return [...this.#generations.values()];
+    return this.#roster.generations;
+  }
+
+  /** null: new connections are not held. */
+  get held(): Held | null {
+    return this.#holding.view;
   }
 
   /** The newest first. */
@@ -105,8 +109,9 @@ export class Service implements Fleet {
     return this.#deploys.active;
   }
 
-  get state(): "starting" | "running" | "degraded" | "stopped" {
-    const current = this.#generation(this.#current);
+  get state(): "starting" | "running" | "held" | "degraded" | "stopped" {
+    if (this.#roster.hold !== null) return "held";
+    const current = this.#current;
     if (current === null) return this.activeDeploy === null ? "stopped" : "starting";
     const { ready, wanted } = current.view;
     return ready < wanted ? "degraded" : "running";
@@ -134,36 +139,32 @@ export class Service implements Fleet {
    */
   async recover(record: ServiceRecord, kept: Map<string, Descriptor>): Promise<void> {
     this.#remember(record);
-    this.#current = record.current;
-    this.#candidate = record.candidate;
-    this.#previous = record.previous;
+    this.#roster.resume(record);
     for (const each of record.generations) {
-      this.#generations.set(
-        each.number,
-        new Generation(each, this.#listeners, this.#hooks, this.#surroundings),
-      );
+      this.#roster.add(new Generation(each, this.#listeners, this.#hooks, this.#surroundings));
     }
     for (const deployment of record.deploys) {
-      if (hasHadUsers(deployment)) this.#generation(deployment.to)?.assumeUsers();
+      if (hasHadUsers(deployment)) this.#roster.find(deployment.to)?.assumeUsers();
     }
-    for (const generation of this.#generations.values()) generation.resume(kept);
+    for (const generation of this.generations) generation.resume(kept);
     await proveSlots(this.name, this.#listeners.values(), this.generations, this.#surroundings);
     await this.#idle.findHolders();
     this.#deploys.goOn();
+    this.#holding.advance();
     // Those that no role and no deploy needs: a failed candidate that was still being ended.
-    const needed = new Set([this.#current, this.#candidate, this.#previous]);
-    for (const generation of this.#generations.values()) {
+    const { current, candidate, previous, hold } = this.#roster;
+    const needed = new Set([current, candidate, previous, hold?.from ?? null, hold?.to ?? null]);
+    for (const generation of this.generations) {
       if (!needed.has(generation.number) && !this.#deploys.watches(generation.number)) generation.retire();
     }
     this.#forgetEnded();
     this.#idle.review();
-    if (this.#generation(this.#current) === null && this.activeDeploy === null) this.#firstStart.now();
+    if (this.#current === null && this.activeDeploy === null && hold === null) this.#firstStart.now();
   }
 
   #remember(record: ServiceRecord | null): void {
     if (record === null) return;
-    this.#lastNumber = record.lastNumber;
-    this.#version = record.version ?? this.config.version;
+    this.#roster.remember(record);
     this.#deploys.restore(record.deploys);
   }
 
@@ -172,31 +173,25 @@ export class Service implements Fleet {
   /** Accepts a deploy. Throws a CodedError, and has changed nothing, when it cannot begin. */
   deploy(wish: DeployWish, requestedBy: string): Deployment {
     if (this.#isStopping) throw stopping();
-    const current = this.#generation(this.#current);
+    assertNotHeld(this.#standing);
+    const current = this.#current;
     const version =
-      wish.version === undefined ? (current === null ? this.#version : current.version) : wish.version;
-    assertStartable(this.config, version);
-    const strategy = wish.strategy ?? this.config.deploy.strategy;
+      wish.version === undefined ? (current === null ? this.#roster.version : current.version) : wish.version;
+    assertStartable(this.#config, version);
+    const strategy = wish.strategy ?? this.#config.deploy.strategy;
     if (current !== null) assertSteerable(this.name, strategy, this.#listeners.values());
-    const to = this.#lastNumber + 1;
-    const { ready, verify, deploy } = this.config;
+    const to = this.#roster.lastNumber + 1;
     const deployment = beginDeployment(
       {
         id: `${this.name}-${to}`,
         service: this.name,
         strategy,
-        from: this.#current,
+        from: this.#roster.current,
         to,
         version,
         isRollback: wish.isRollback ?? false,
         requestedBy,
-        options: {
-          readyTimeoutMs: ready.timeoutMs + READY_GRACE_MS,
-          verifyTimeoutMs:
-            verify.reduce((sum, step) => sum + step.timeoutMs, 0) + (this.#listeners.size + 1) * ACCEPT_MS,
-          bakeMs: wish.bakeMs ?? deploy.bakeMs,
-          watchExits: deploy.watch.exits,
-        },
+        options: this.#options({ ...wish, version }),
       },
       this.#deploys.all[0] ?? null,
       Date.now(),
@@ -207,6 +202,7 @@ export class Service implements Fleet {
   }
 
   rollback(requestedBy: string): Deployment {
+    assertNotHeld(this.#standing);
     const decision = decideRollback(this.name, this.#deploys.all);
     switch (decision.do) {
       case "wish":
@@ -218,9 +214,54 @@ export class Service implements Fleet {
 
   /** A deploy of the release that is current. */
   restart(requestedBy: string): Deployment {
-    const current = this.#generation(this.#current);
+    assertNotHeld(this.#standing);
+    const current = this.#current;
     if (current === null) throw nothingRuns(this.name);
     return this.deploy({ version: current.version }, requestedBy);
+  }
+
+  /**
+   * From when it has its slots, which takes a moment, new connections wait in a queue that nobody serves; what serves now drains and
+   * ends, or (`idles`) goes on without new ones. Asked again it changes nothing. Throws a CodedError when it cannot.
+   */
+  hold(request: HoldRequest): void {
+    if (this.#isStopping) throw stopping();
+    this.#holding.begin(this.#standing, request);
+  }
+
+  /** Starts a generation of the held release on the slots on which connections wait. Throws NOT_HELD. */
+  resume(requestedBy: string): Deployment {
+    if (this.#isStopping) throw stopping();
+    const { hold } = this.#roster;
+    const options = this.#options({ version: hold?.version ?? null });
+    const id = `${this.name}-${hold?.to ?? 0}`;
+    const deployment = decideResume(this.#standing, { id, requestedBy, options }, Date.now());
+    // In the same write as the deploy's record.
+    this.#roster.hold = null;
+    try {
+      return this.#deploys.begin(deployment);
+    } catch (error) {
+      this.#roster.hold = hold;
+      throw error;
+    }
+  }
+
+  /** So many instances of the current generation, and of those to come. Throws a CodedError when it cannot. */
+  scale(instances: number, requestedBy: string): void {
+    if (this.#isStopping) throw stopping();
+    const current = this.#current;
+    const decision = decideScale(this.#standing, current?.view ?? null, instances);
+    const before = this.#roster.instances;
+    this.#roster.instances = instances;
+    try {
+      this.#roster.write();
+    } catch (error) {
+      this.#roster.instances = before;
+      throw error;
+    }
+    if (decision.do === "nothing") return;
+    this.#say("service.scaled", `${this.name} gets ${instances} instances, asked for by ${requestedBy}`);
+    current?.resize(instances);
   }
 
   /** When it returns, what could follow at once has been done. */
@@ -233,6 +274,7 @@ export class Service implements Fleet {
   /** Drains and ends everything. New connections wait in an idle slot meanwhile; whoever closes the listeners ends that. */
   async stop(): Promise<void> {
     this.#isStopping = true;
+    this.#roster.hold = null;
     this.#firstStart.cancel();
     const active = this.activeDeploy;
     try {
@@ -242,18 +284,17 @@ export class Service implements Fleet {
     }
     await this.#idle.stop();
     for (const listener of this.#listeners.values()) holdAside(listener, this.#surroundings);
-    const ended = [...this.#generations.values()].map((generation) => this.#over(generation));
-    for (const generation of this.#generations.values()) generation.retire();
+    const ended = this.generations.map((generation) => this.#over(generation));
+    for (const generation of this.generations) generation.retire({ leavesQueue: false });
     await Promise.all(ended);
     this.#deploys.stop();
-    this.#current = this.#candidate = this.#previous = null;
-    this.#generations.clear();
-    this.#persist();
+    this.#roster.clear();
+    this.#roster.persist();
   }
 
   /** Ends every process at once. */
   kill(): void {
-    for (const { instances } of this.#generations.values()) {
+    for (const { instances } of this.generations) {
       for (const instance of instances) instance.process?.killGroup("SIGKILL");
     }
     this.#idle.kill();
@@ -266,88 +307,54 @@ export class Service implements Fleet {
 
   /** Gives the instances' notify sockets to the keeper, a new one that holds nothing yet. */
   async keep(): Promise<void> {
-    for (const generation of this.#generations.values()) {
+    for (const generation of this.generations) {
       for (const instance of generation.instances) await instance.keep();
     }
   }
 
-  // --- Fleet: the world of a deploy ---
+  // --- inside ---
 
-  observe(deployment: Deployment): Observation {
+  get #current(): Generation | null {
+    return this.#roster.find(this.#roster.current);
+  }
+
+  /** Whose release takes what is left on idle slots; null: nobody may, since no process may run beside the others. */
+  get #accepting(): Generation | null {
+    const latest = this.#deploys.all[0];
+    const isExclusive = latest !== undefined && isActive(latest) && latest.strategy === "recreate";
+    if (isExclusive || this.#config.deploy.strategy === "recreate" || this.#roster.hold !== null) return null;
+    return this.#current;
+  }
+
+  get #standing(): Standing {
+    const current = this.#current;
     return {
-      now: Date.now(),
-      candidate: this.#generation(deployment.to)?.view ?? null,
-      previous: this.#generation(deployment.from)?.view ?? null,
+      service: this.name,
+      current: current === null ? null : { number: current.number, version: current.version },
+      hold: this.#roster.hold,
+      latest: this.#deploys.all[0] ?? null,
+      nextNumber: this.#roster.lastNumber + 1,
     };
   }
 
-  record(deployment: Deployment): void {
-    const { to, phase, version } = deployment;
-    const before = { lastNumber: this.#lastNumber, version: this.#version };
-    this.#lastNumber = Math.max(this.#lastNumber, to);
-    // From here on there is no way back but another deploy: this is the release that a reboot starts.
-    if (phase === "draining" || phase === "succeeded") this.#version = version;
-    try {
-      this.#deploys.record(deployment, () => this.#write());
-    } catch (error) {
-      this.#lastNumber = before.lastNumber;
-      this.#version = before.version;
-      throw error;
-    }
-  }
-
-  start(deployment: Deployment): void {
-    const record = newGeneration(this.config, deployment.to, deployment.version, Date.now());
-    const generation = new Generation(record, this.#listeners, this.#hooks, this.#surroundings);
-    this.#generations.set(deployment.to, generation);
-    this.#candidate = deployment.to;
-    generation.start();
-  }
-
-  verify(deployment: Deployment): void {
-    this.#generation(deployment.to)?.verify();
-  }
-
-  weigh(deployment: Deployment, share: number): void {
-    const candidate = this.#generation(deployment.to);
-    if (candidate === null) return;
-    const previous = this.#generation(deployment.from);
-    steer(candidate.placements, previous?.placements ?? [], share);
-    // An instance that came up after the proof may have said a backlog of its own.
-    for (const { listener, slot } of candidate.placements) slot.assertBacklog(listener.backlog);
-    candidate.setWeight(share);
-    previous?.setWeight(1 - share);
-    const isAll = share === 1;
-    this.#current = isAll ? deployment.to : deployment.from;
-    this.#candidate = isAll ? null : deployment.to;
-    this.#previous = isAll ? deployment.from : null;
-    if (isAll) this.#firstStart.succeeded();
-    this.#persist();
-    this.#idle.review();
-  }
-
-  retire(deployment: Deployment, which: "candidate" | "previous"): void {
-    const number = which === "candidate" ? deployment.to : deployment.from;
-    if (this.#candidate === number) this.#candidate = null;
-    if (this.#previous === number) this.#previous = null;
-    this.#generation(number)?.retire();
-  }
-
-  wake(deployment: Deployment, at: number | null): void {
-    this.#deploys.wake(deployment, at);
-  }
-
-  // --- inside ---
-
-  #generation(number: number | null): Generation | null {
-    return number === null ? null : (this.#generations.get(number) ?? null);
+  #options(wish: DeployWish & { readonly version: string | null }): Deployment["options"] {
+    const current = this.#current;
+    return deployOptions(
+      this.#config,
+      { ...wish, instances: this.#roster.instances },
+      current === null
+        ? null
+        : { version: current.version, config: current.config, instances: current.view.wanted },
+    );
   }
 
   readonly #hooks: GenerationHooks = {
     onChange: () => {
+      this.#roster.review();
       // A deploy that goes on writes everything down before it acts; what is left to write is written here.
       this.#deploys.advance();
-      this.#persist();
+      this.#holding.advance();
+      this.#roster.persist();
       this.#forgetEnded();
     },
     onEnded: () => {
@@ -356,41 +363,32 @@ export class Service implements Fleet {
     onGivingBack: (slots) => this.#idle.findHolders(slots),
   };
 
+  #weighed(): void {
+    if (this.#current?.weight === 1) this.#firstStart.succeeded();
+    this.#idle.review();
+  }
+
   #deployEnded(deployment: Deployment): void {
-    if (this.#candidate === deployment.to) this.#candidate = null;
-    this.#persist();
+    if (this.#roster.candidate === deployment.to) this.#roster.candidate = null;
+    this.#roster.persist();
     if (this.#current === null && !this.#isStopping && deployment.phase !== "aborted")
       this.#firstStart.later();
   }
 
-  /** Generations that have ended are kept as long as a deploy looks at them. */
+  /** Generations that have ended are kept as long as a deploy or a hold looks at them. */
   #forgetEnded(): void {
-    for (const generation of this.#generations.values()) {
-      if (!generation.isOver) continue;
-      this.#endings.get(generation.number)?.();
-      this.#endings.delete(generation.number);
-      if (!this.#deploys.watches(generation.number)) this.#generations.delete(generation.number);
+    const { hold } = this.#roster;
+    for (const generation of this.generations) {
+      const { number, isOver } = generation;
+      if (!isOver) continue;
+      this.#endings.get(number)?.();
+      this.#endings.delete(number);
+      const isNeeded = this.#deploys.watches(number) || hold?.from === number || hold?.to === number;
+      if (!isNeeded) this.#roster.forget(generation);
     }
   }
 
-  #persist(): void {
-    try {
-      this.#write();
-    } catch (error) {
-      this.#surroundings.log.error({ err: error, service: this.name }, "the state cannot be written");
-    }
-  }
-
-  #write(): void {
-    this.#store.write({
-      service: this.name,
-      lastNumber: this.#lastNumber,
-      version: this.#version,
-      current: this.#current,
-      candidate: this.#candidate,
-      previous: this.#previous,
-      deploys: this.#deploys.all,
-      generations: [...this.#generations.values()].map(({ record }) => record),
-    });
+  #say(type: string, message: string): void {
+    this.#surroundings.say({ type, message, service: this.name });
   }
 }

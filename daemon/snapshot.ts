@@ -25,6 +25,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { type Deployment, isTerminal } from "../deploy/deployment.ts";
+import type { Hold } from "../deploy/hold.ts";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
 import { cannotPrepare, snapshotUnreadable } from "./errors.ts";
 import type { GenerationRecord } from "./generation-record.ts";
@@ -41,6 +42,10 @@ export interface ServiceRecord {
   readonly current: number | null;
   readonly candidate: number | null;
   readonly previous: number | null;
+  /** null: new connections are not held. */
+  readonly hold: Hold | null;
+  /** How many instances someone has asked for; null: as many as the configuration says. */
+  readonly instances: number | null;
   /** The newest first; ended ones are kept for `history` and `rollback`. */
   readonly deploys: readonly Deployment[];
   /** Those that have not ended. */
@@ -110,7 +115,7 @@ export class SnapshotStore {
     if (newest === undefined) return null;
     this.#sequence = Math.max(this.#sequence, sequenceOf(newest));
     if (newest.boot === this.#boot) return newest;
-    return { ...newest, current: null, candidate: null, previous: null, generations: [] };
+    return { ...newest, current: null, candidate: null, previous: null, hold: null, generations: [] };
   }
 
   /** null unless it is whole and of this boot: a daemon that dies while it writes leaves half of one. */

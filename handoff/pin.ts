@@ -6,7 +6,8 @@ import { timedOut } from "./errors.ts";
 import type { ProbeTarget } from "./listener.ts";
 import { type DiagSocket, native, TCP } from "./native.ts";
 
-const SEEN = (1 << TCP.ESTABLISHED) | (1 << TCP.SYN_RECV) | (1 << TCP.CLOSE_WAIT);
+const CLOSED_FIRST = (1 << TCP.FIN_WAIT1) | (1 << TCP.FIN_WAIT2);
+const SEEN = (1 << TCP.ESTABLISHED) | (1 << TCP.SYN_RECV) | (1 << TCP.CLOSE_WAIT) | CLOSED_FIRST;
 
 /** Connects to exactly one slot. The socket is the caller's. Throws the connection's error, or HANDOFF_TIMEOUT. */
 export async function connectPinned(target: ProbeTarget, deadlineMs: number): Promise<Socket> {
@@ -74,4 +75,9 @@ export function serverSide(client: Socket): DiagSocket | null {
     { family, host: localAddress, port: localPort },
   );
   return found !== null && (SEEN & (1 << found.state)) !== 0 ? found : null;
+}
+
+/** Whether the server's end was closed in good order. Nobody but who has accepted a connection can do that; the kernel resets. */
+export function isClosedByServer({ state }: DiagSocket): boolean {
+  return (CLOSED_FIRST & (1 << state)) !== 0;
 }

@@ -17,7 +17,7 @@ function record(phase: Deployment["phase"], more: Partial<ServiceRecord> = {}): 
     { id: "api-2", phase },
     { id: "api-1", phase: "succeeded" },
   ] as unknown as Deployment[];
-  const numbers = { lastNumber: 2, current: 1, candidate: 2, previous: null };
+  const numbers = { lastNumber: 2, current: 1, candidate: 2, previous: null, hold: null, instances: null };
   return { service: "api", version: "1", ...numbers, deploys, generations: [], ...more };
 }
 

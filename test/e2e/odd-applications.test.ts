@@ -103,3 +103,16 @@ test("applications that are ready after no delay at all become ready, at the sta
   ]);
   expect(await daemon.deploy("v1")).toMatchObject({ phase: "succeeded", reason: null });
 });
+
+test("an application that closes whatever does not speak is seen to accept all the same", async () => {
+  await using daemon = await startDaemon({
+    config: configuration({
+      command: [...commandOf("closes-at-once.py")],
+      ready: { by: "listening", timeout: "3s" },
+      drain: { timeout: "2s" },
+    }),
+  });
+  for (let version = 1; version <= 2; version++) {
+    expect(await daemon.deploy(`v${version}`)).toMatchObject({ phase: "succeeded", reason: null });
+  }
+});

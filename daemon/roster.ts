@@ -1,0 +1,124 @@
+/** The generations of one service, which of them has which role, and what is written down of all that. */
+import type { Deployment } from "../deploy/deployment.ts";
+import { isEnding } from "../deploy/fleet.ts";
+import type { Hold } from "../deploy/hold.ts";
+import type { Generation } from "./generation.ts";
+import type { ServiceRecord, SnapshotStore } from "./snapshot.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+export class Roster {
+  readonly #service: string;
+  readonly #store: SnapshotStore;
+  readonly #deploys: () => readonly Deployment[];
+  readonly #surroundings: Surroundings;
+  readonly #generations = new Map<number, Generation>();
+  current: number | null = null;
+  candidate: number | null = null;
+  previous: number | null = null;
+  /** The number of the newest generation, that of a hold included. */
+  lastNumber = 0;
+  /** What a reboot starts. */
+  version: string | null;
+  hold: Hold | null = null;
+  /** How many instances someone has asked for; null: as many as the configuration says. */
+  instances: number | null = null;
+
+  constructor(
+    service: string,
+    version: string | null,
+    store: SnapshotStore,
+    deploys: () => readonly Deployment[],
+    surroundings: Surroundings,
+  ) {
+    this.#service = service;
+    this.version = version;
+    this.#store = store;
+    this.#deploys = deploys;
+    this.#surroundings = surroundings;
+  }
+
+  get generations(): readonly Generation[] {
+    return [...this.#generations.values()];
+  }
+
+  find(number: number | null): Generation | null {
+    return number === null ? null : (this.#generations.get(number) ?? null);
+  }
+
+  add(generation: Generation): void {
+    this.#generations.set(generation.number, generation);
+  }
+
+  forget(generation: Generation): void {
+    this.#generations.delete(generation.number);
+  }
+
+  clear(): void {
+    this.current = this.candidate = this.previous = this.hold = null;
+    this.#generations.clear();
+  }
+
+  /** What outlives every process: for a start. */
+  remember(record: ServiceRecord): void {
+    this.lastNumber = record.lastNumber;
+    this.version = record.version ?? this.version;
+    this.instances = record.instances ?? null;
+  }
+
+  /** What outlives the daemon: for a recovery. */
+  resume({ current, candidate, previous, hold }: ServiceRecord): void {
+    this.current = current;
+    this.candidate = candidate;
+    this.previous = previous;
+    this.hold = hold ?? null;
+  }
+
+  /** The generation `to` has this share now, `from` the rest. */
+  shift(from: number | null, to: number, share: number): void {
+    const isCurrent = share === 1 && this.find(to)?.wasReady === true;
+    const before = this.find(from);
+    this.candidate = isCurrent ? null : to;
+    if (isCurrent) this.current = to;
+    // Connections wait for one that has not come up yet: what served before is current until it is told to end.
+    else this.current = share === 1 && (before === null || isEnding(before)) ? null : from;
+    this.previous = isCurrent ? from : null;
+  }
+
+  /** A candidate for which all connections waited has come up. */
+  review(): void {
+    const candidate = this.find(this.candidate);
+    if (candidate?.weight === 1 && candidate.wasReady && !isEnding(candidate))
+      this.shift(this.current, candidate.number, 1);
+  }
+
+  /** It has no role any more. */
+  release(number: number | null): void {
+    if (this.current === number) this.current = null;
+    if (this.candidate === number) this.candidate = null;
+    if (this.previous === number) this.previous = null;
+  }
+
+  /** Throws when it cannot be written. */
+  write(): void {
+    this.#store.write({
+      service: this.#service,
+      lastNumber: this.lastNumber,
+      version: this.version,
+      current: this.current,
+      candidate: this.candidate,
+      previous: this.previous,
+      hold: this.hold,
+      instances: this.instances,
+      deploys: this.#deploys(),
+      generations: this.generations.map(({ record }) => record),
+    });
+  }
+
+  persist(): void {
+    try {
+      this.write();
+    } catch (error) {
+      this.#surroundings.log.error({ err: error, service: this.#service }, "the state cannot be written");
+    }
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * The world to the runners of a service's deploys, and to its hold: it shows what is, writes records down, and does what it is
+ * told. What people ask is service.ts's.
+ */
+import type { Deployment } from "../deploy/deployment.ts";
+import type { Fleet, Move, Observation, Party } from "../deploy/fleet.ts";
+import type { Listener } from "../handoff/listener.ts";
+import type { ServiceConfig } from "./config/config.ts";
+import type { Deploys } from "./deploys.ts";
+import { Generation, type GenerationHooks } from "./generation.ts";
+import { newGeneration } from "./generation-record.ts";
+import type { Roster } from "./roster.ts";
+import { steer } from "./steer.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+export interface FleetParts {
+  readonly roster: Roster;
+  readonly deploys: () => Deploys;
+  /** As they are for whatever is started next. */
+  readonly config: () => ServiceConfig;
+  readonly listeners: () => ReadonlyMap<string, Listener>;
+  readonly hooks: GenerationHooks;
+  /** Who gets new connections has changed. */
+  readonly onWeighed: () => void;
+}
+
+export class ServiceFleet implements Fleet {
+  readonly #parts: FleetParts;
+  readonly #surroundings: Surroundings;
+
+  constructor(parts: FleetParts, surroundings: Surroundings) {
+    this.#parts = parts;
+    this.#surroundings = surroundings;
+  }
+
+  observe(deployment: Deployment): Observation {
+    const { roster, deploys } = this.#parts;
+    return {
+      now: Date.now(),
+      ...this.see(deployment),
+      fallback: roster.find(deployment.fallback)?.view ?? null,
+      analysis: null,
+      nextNumber: roster.lastNumber + 1,
+      isLatest: deploys().all[0]?.id === deployment.id,
+    };
+  }
+
+  see({ from, to }: Pick<Move, "from" | "to">): Pick<Observation, "candidate" | "previous"> {
+    const { roster } = this.#parts;
+    return { candidate: roster.find(to)?.view ?? null, previous: roster.find(from)?.view ?? null };
+  }
+
+  record(deployment: Deployment): void {
+    const { roster, deploys } = this.#parts;
+    const { to, fallback, phase, version } = deployment;
+    const before = { lastNumber: roster.lastNumber, version: roster.version };
+    roster.lastNumber = Math.max(roster.lastNumber, to, fallback ?? 0);
+    // From here on there is no way back but another deploy: this is the release that a reboot starts.
+    if (phase === "draining" || phase === "succeeded") roster.version = version;
+    try {
+      deploys().record(deployment, () => roster.write());
+    } catch (error) {
+      roster.lastNumber = before.lastNumber;
+      roster.version = before.version;
+      throw error;
+    }
+    this.attend(deployment);
+  }
+
+  /** Looks at what the phase that is recorded needs looked at, and at nothing else. */
+  attend({ to, phase, options }: Deployment): void {
+    const meetsUsers = phase === "shifting" || phase === "baking";
+    const isWatched = meetsUsers && options.watchQueueMs > 0;
+    this.#parts.roster.find(to)?.watchQueue(isWatched ? options.watchQueueMs : null);
+  }
+
+  start({ from, to, version }: Move, instances: number): void {
+    const { roster, config } = this.#parts;
+    const generation = this.#create(config(), to, version, instances);
+    roster.candidate = to;
+    // Where nothing may run beside it, those who wait can only be its own to take.
+    generation.start(from === null && config().deploy.strategy === "recreate" ? "weighted" : "free");
+  }
+
+  fallBack({ from, fallback, options }: Deployment): void {
+    const { roster, config } = this.#parts;
+    if (fallback === null || roster.find(fallback) !== null) return;
+    const before = roster.find(from);
+    const generation = this.#create(
+      before?.config ?? config(),
+      fallback,
+      before === null ? roster.version : before.version,
+      options.previousInstances,
+    );
+    roster.current = fallback;
+    generation.start("weighted");
+    generation.setWeight(1);
+    roster.persist();
+  }
+
+  verify({ to }: Deployment, now: number): void {
+    this.#parts.roster.find(to)?.verify(now);
+  }
+
+  analyse(): void {
+    throw new Error("no analysis is configured");
+  }
+
+  weigh({ from, to }: Move, share: number, pinned: boolean): void {
+    const { roster, onWeighed } = this.#parts;
+    const candidate = roster.find(to);
+    if (candidate === null) return;
+    const previous = roster.find(from);
+    steer(candidate.placements, previous?.placements ?? [], share);
+    // An instance that came up after the proof may have said a backlog of its own.
+    for (const { listener, slot } of candidate.placements) slot.assertBacklog(listener.backlog);
+    candidate.setWeight(share, pinned);
+    previous?.setWeight(1 - share);
+    roster.shift(from, to, share);
+    roster.persist();
+    onWeighed();
+  }
+
+  resize({ from, to }: Deployment, which: "candidate" | "previous", instances: number): void {
+    this.#parts.roster.find(which === "candidate" ? to : from)?.resize(instances);
+  }
+
+  retire(move: Move & Partial<Pick<Deployment, "fallback" | "strategy">>, party: Party): void {
+    const { roster } = this.#parts;
+    const numbers = { candidate: move.to, previous: move.from, fallback: move.fallback ?? null };
+    const number = numbers[party];
+    roster.release(number);
+    // A hold is the first half of recreate.
+    roster.find(number)?.retire({ isAlone: (move.strategy ?? "recreate") === "recreate" });
+  }
+
+  wake(deployment: Deployment, at: number | null): void {
+    this.#parts.deploys().wake(deployment, at);
+  }
+
+  #create(config: ServiceConfig, number: number, version: string | null, instances: number): Generation {
+    const { roster, hooks, listeners } = this.#parts;
+    const record = newGeneration(config, number, version, instances, Date.now());
+    const generation = new Generation(record, listeners(), hooks, this.#surroundings);
+    roster.add(generation);
+    return generation;
+  }
+}
