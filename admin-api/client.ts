@@ -15,6 +15,7 @@ import type {
   DeployRequest,
   Event,
   Generation,
+  HoldRequest,
   Listener,
   ListenerList,
   Service,
@@ -100,6 +101,18 @@ export class Client {
     return this.#ask("POST", path`/v1/services/${service}/restart`);
   }
 
+  async hold(service: string, request: Partial<HoldRequest> = {}): Promise<Service> {
+    return this.#ask("POST", path`/v1/services/${service}/hold`, request);
+  }
+
+  async resume(service: string): Promise<Deploy> {
+    return this.#ask("POST", path`/v1/services/${service}/resume`);
+  }
+
+  async scale(service: string, instances: number): Promise<Service> {
+    return this.#ask("PUT", path`/v1/services/${service}/scale`, { instances });
+  }
+
   async listDeploys(query: DeployQuery = {}): Promise<DeployList> {
     const given = Object.entries(query).map(([name, value]) => [name, String(value)] as const);
     return this.#ask("GET", `/v1/deploys?${new URLSearchParams(Object.fromEntries(given)).toString()}`);
@@ -158,7 +171,12 @@ export class Client {
     throw daemonNotReachable(where, "the connection was closed before the end");
   }
 
-  async #ask<T>(method: "GET" | "POST", at: string, body?: unknown, headers: Headers = {}): Promise<T> {
+  async #ask<T>(
+    method: "GET" | "POST" | "PUT",
+    at: string,
+    body?: unknown,
+    headers: Headers = {},
+  ): Promise<T> {
     const signal = AbortSignal.timeout(this.#timeoutMs);
     const response = await this.#transport.open({ method, path: at, body, headers, signal });
     return (await this.#transport.json(response)) as T;

@@ -5,7 +5,7 @@
  * Whatever is refused or fails as expected is thrown as a CodedError, whose code problem.ts turns into a status.
  */
 import type { EventLog } from "./events.ts";
-import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "./schemas.ts";
+import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Service, Status } from "./schemas.ts";
 
 export type Awaitable<T> = T | Promise<T>;
 
@@ -25,6 +25,11 @@ export interface MetricsPage {
   readonly body: string;
 }
 
+export interface HoldOptions {
+  /** The generation that serves goes on running without new connections, instead of draining and ending. */
+  readonly idles: boolean;
+}
+
 export interface Operations {
   /** Not ready while a service has no generation that serves; the reasons are sentences. */
   health(): Health;
@@ -37,6 +42,13 @@ export interface Operations {
   rollback(service: string, caller: Caller): Awaitable<Deploy>;
   /** A deploy of the release that is current. */
   restart(service: string, caller: Caller): Awaitable<Deploy>;
+
+  /** New connections wait in the queue of a slot that nobody serves. Asked for again it changes nothing. */
+  hold(service: string, options: HoldOptions, caller: Caller): Awaitable<Service>;
+  /** Ends a hold by a deploy of the same release on the slot that holds the queue. */
+  resume(service: string, caller: Caller): Awaitable<Deploy>;
+  /** How many instances the current generation and those after it are to have, until the configuration says otherwise. */
+  scale(service: string, instances: number, caller: Caller): Awaitable<Service>;
 
   /** The newest first. Throws SERVICE_UNKNOWN for a service that is neither configured nor remembered. */
   listDeploys(query: DeployQuery): Awaitable<DeployList>;

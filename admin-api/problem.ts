@@ -34,7 +34,6 @@ export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   INTERNAL: { status: 500, title: "Internal error" },
 
   // What a deploy refuses.
-  DEPLOY_STRATEGY_UNAVAILABLE: { status: 400, title: "The strategy is not available" },
   DEPLOY_IN_PROGRESS: { status: 409, title: "A deploy is running" },
   DEPLOY_ALREADY_ENDED: { status: 409, title: "The deploy has ended" },
   DEPLOY_TOO_LATE: { status: 409, title: "The deploy is past the point of going back" },
@@ -42,6 +41,12 @@ export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   DEPLOY_NOT_SHIFTED: { status: 409, title: "The deploy has not moved any traffic" },
   DEPLOY_NO_WAY_BACK: { status: 409, title: "There is no generation to go back to" },
   NO_PREVIOUS_RELEASE: { status: 409, title: "There is no release to go back to" },
+
+  NOTHING_TO_HOLD: { status: 409, title: "Nothing serves that could be held" },
+  SERVICE_HELD: { status: 409, title: "The service is held" },
+  NOT_HELD: { status: 409, title: "The service is not held" },
+  NOTHING_TO_SCALE: { status: 409, title: "Nothing serves that could be scaled" },
+  SCALE_INVALID: { status: 400, title: "The number of instances is not valid" },
 
   // What the daemon refuses, and what can fail when it acts.
   VERSION_MISSING: { status: 400, title: "No version was given" },

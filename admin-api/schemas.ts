@@ -96,6 +96,14 @@ export const PhaseRecord = Type.Object({
 });
 export type PhaseRecord = Static<typeof PhaseRecord>;
 
+export const DeployStep = Type.Object({
+  index: count("Its place among the steps, from 0"),
+  of: count("How many steps there are"),
+  since: time("When it was reached"),
+  continuedAt: nullable(time("When a pause at this step was last ended")),
+});
+export type DeployStep = Static<typeof DeployStep>;
+
 export const Deploy = Type.Object({
   id: Type.String(),
   service: Type.String(),
@@ -105,7 +113,9 @@ export const Deploy = Type.Object({
   version: nullable(Type.String()),
   phase: Phase,
   weight: share("The candidate's share of new connections"),
-  paused: Type.Boolean(),
+  step: nullable(DeployStep),
+  pinned: Type.Boolean({ description: "Whether the networks of `deploy.pin` reach the candidate" }),
+  paused: Type.Boolean({ description: "It stays at its step until `continue` or `promote`" }),
   requestedBy: Type.String(),
   startedAt: time("When the deploy was accepted"),
   finishedAt: nullable(time("When it ended; null while it runs")),
@@ -113,6 +123,14 @@ export const Deploy = Type.Object({
   phases: Type.Array(PhaseRecord),
 });
 export type Deploy = Static<typeof Deploy>;
+
+export const Hold = Type.Object({
+  since: time("When it was asked for"),
+  requestedBy: Type.String(),
+  idles: Type.Boolean({ description: "The generation that served goes on running, without new connections" }),
+  waiting: count("Connections that wait to be accepted"),
+});
+export type Hold = Static<typeof Hold>;
 
 export const Service = Type.Object({
   name: Type.String(),
@@ -122,6 +140,7 @@ export const Service = Type.Object({
   previous: nullable(Type.Integer()),
   generations: Type.Array(Generation),
   deploy: nullable(Deploy),
+  held: nullable(Hold),
 });
 export type Service = Static<typeof Service>;
 
@@ -200,6 +219,24 @@ export type ListenerList = Static<typeof ListenerList>;
 
 export const GenerationParams = Type.Object({ service: Type.String(), number: Type.Integer({ minimum: 1 }) });
 export type GenerationParams = Static<typeof GenerationParams>;
+
+export const HoldRequest = Type.Object(
+  {
+    idle: Type.Boolean({
+      default: false,
+      description:
+        "true: the generation that serves goes on running without new connections; false: it drains and ends",
+    }),
+  },
+  { additionalProperties: false },
+);
+export type HoldRequest = Static<typeof HoldRequest>;
+
+export const ScaleRequest = Type.Object(
+  { instances: Type.Integer({ minimum: 1, maximum: 1024, description: "How many instances are to run" }) },
+  { additionalProperties: false },
+);
+export type ScaleRequest = Static<typeof ScaleRequest>;
 
 /** The body of a request that says everything by its path. */
 export const NoBody = Type.Object({}, { additionalProperties: false });

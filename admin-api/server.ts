@@ -27,10 +27,12 @@ import type { RouteContext } from "./routes/context.ts";
 import { deployRoutes } from "./routes/deploys.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { holdRoutes } from "./routes/hold.ts";
 import { listenerRoutes } from "./routes/listeners.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { restartRoutes } from "./routes/restart.ts";
 import { rollbackRoutes } from "./routes/rollback.ts";
+import { scaleRoutes } from "./routes/scale.ts";
 import { serviceRoutes } from "./routes/services.ts";
 import { statusRoutes } from "./routes/status.ts";
 import { validatorCompiler } from "./validation.ts";
@@ -146,6 +148,8 @@ const ROUTES = [
   deployRoutes,
   rollbackRoutes,
   restartRoutes,
+  holdRoutes,
+  scaleRoutes,
   eventRoutes,
 ] as const;
 
@@ -184,7 +188,7 @@ function readJson(app: FastifyInstance): void {
   });
   app.addHook("preValidation", (request, _reply, done) => {
     // Not for null, which someone has written.
-    if (request.body === undefined && request.method === "POST") request.body = {};
+    if (request.body === undefined && ["POST", "PUT"].includes(request.method)) request.body = {};
     done();
   });
 }

@@ -10,11 +10,14 @@ import { continueCommand } from "./commands/continue.ts";
 import { deployCommand } from "./commands/deploy.ts";
 import { eventsCommand } from "./commands/events.ts";
 import { historyCommand } from "./commands/history.ts";
+import { holdCommand } from "./commands/hold.ts";
 import { listenersCommand } from "./commands/listeners.ts";
 import { pauseCommand } from "./commands/pause.ts";
 import { promoteCommand } from "./commands/promote.ts";
 import { restartCommand } from "./commands/restart.ts";
+import { resumeCommand } from "./commands/resume.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
+import { scaleCommand } from "./commands/scale.ts";
 import { statusCommand } from "./commands/status.ts";
 import { exitCodeOf } from "./exit-code.ts";
 import type { ExitCode, Run, Session } from "./session.ts";
@@ -65,6 +68,9 @@ const COMMANDS = [
   abortCommand,
   rollbackCommand,
   restartCommand,
+  scaleCommand,
+  holdCommand,
+  resumeCommand,
   listenersCommand,
   historyCommand,
   eventsCommand,

@@ -47,7 +47,7 @@ export function renderListeners(listeners: readonly Listener[]): string {
 }
 
 function renderService(service: Service, now: number): string {
-  const { name, state, generations, deploy } = service;
+  const { name, state, generations, deploy, held } = service;
   const columns = [
     { title: "  GENERATION" },
     { title: "VERSION" },
@@ -69,9 +69,22 @@ function renderService(service: Service, now: number): string {
     age(one.startedAt, now),
   ]);
   const under = deploy === null ? [] : [cut(`  ${renderDeployLine(deploy, now)}`, 80)];
-  return [`\n${plain(name)} is ${state}`, ...(rows.length === 0 ? [] : table(columns, rows)), ...under].join(
-    "\n",
-  );
+  const title = held === null ? `${plain(name)} is ${state}` : renderHeld(service, now);
+  return [`\n${cut(title, 80)}`, ...(rows.length === 0 ? [] : table(columns, rows)), ...under].join("\n");
+}
+
+/** `api is held for 5 s by root (uid 0), 12 connections wait`. */
+export function renderHeld({ name, state, held }: Service, now: number): string {
+  if (held === null) return `${plain(name)} is ${state}`;
+  const { since, requestedBy, waiting } = held;
+  const wait = waiting === 1 ? "1 connection waits" : `${waiting} connections wait`;
+  return plain(`${name} is held for ${age(since, now)} by ${requestedBy}, ${wait}`);
+}
+
+/** The instances come and go in their own time: what is said is what was asked for. */
+export function renderScaled({ name, generations, current }: Service, instances: number): string {
+  const now = generations.find(({ number }) => number === current)?.instances.length ?? 0;
+  return plain(`${name} is to have ${instances} instance${instances === 1 ? "" : "s"} and has ${now} now`);
 }
 
 function roleOf({ current, candidate, previous }: Service, { number, state }: Generation): string {
@@ -85,7 +98,8 @@ function roleOf({ current, candidate, previous }: Service, { number, state }: Ge
 export function renderDeployLine(deploy: Deploy, now: number): string {
   const since =
     deploy.finishedAt === null ? ` for ${age(deploy.phases.at(-1)?.startedAt ?? deploy.startedAt, now)}` : "";
-  return `${renderDeployTitle(deploy)}: ${deploy.phase}${since}${deploy.paused ? ", paused" : ""}`;
+  const step = deploy.step === null ? "" : `, step ${deploy.step.index + 1} of ${deploy.step.of}`;
+  return `${renderDeployTitle(deploy)}: ${deploy.phase}${since}${step}${deploy.paused ? ", paused" : ""}`;
 }
 
 export function renderDeployTitle({ id, service, strategy, from, to, version }: Deploy): string {

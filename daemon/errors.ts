@@ -87,6 +87,12 @@ export function stepsUnusable(sentence: string, cause?: unknown): CodedError {
   return new CodedError("DEPLOY_STEPS_UNUSABLE", `${sentence}. Nothing was started`, { cause });
 }
 
+export function stepsWithout(strategy: string): CodedError {
+  return stepsUnusable(
+    `steps belong to a canary, and this deploy is ${strategy}; leave them out, or ask for canary`,
+  );
+}
+
 export function slotsMissing(listener: string, found: number): CodedError {
   return new CodedError(
     "LISTENER_SLOTS_MISSING",

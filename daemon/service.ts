@@ -12,7 +12,7 @@ import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { deployOptions, type DeployWish } from "./deploy-options.ts";
 import { Deploys } from "./deploys.ts";
-import { nothingRuns, stopping } from "./errors.ts";
+import { nothingRuns, stepsWithout, stopping } from "./errors.ts";
 import { type Held, Holding } from "./holding.ts";
 import { FirstStart } from "./first-start.ts";
 import { Generation, type GenerationHooks } from "./generation.ts";
@@ -180,6 +180,7 @@ export class Service {
     assertStartable(this.#config, version);
     const strategy = wish.strategy ?? this.#config.deploy.strategy;
     if (current !== null) assertSteerable(this.name, strategy, this.#listeners.values());
+    if (wish.steps !== undefined && strategy !== "canary") throw stepsWithout(strategy);
     const to = this.#roster.lastNumber + 1;
     const deployment = beginDeployment(
       {

@@ -6,17 +6,25 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { deployUnknown, serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
-import type { Caller, MetricsPage, Operations } from "../admin-api/operations.ts";
-import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "../admin-api/schemas.ts";
+import type { Caller, HoldOptions, MetricsPage, Operations } from "../admin-api/operations.ts";
+import type {
+  Deploy,
+  DeployList,
+  DeployQuery,
+  DeployRequest,
+  Health,
+  Service as ServiceBody,
+  Status,
+} from "../admin-api/schemas.ts";
 import { type Deployment, isTerminal, type Wish } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config } from "./config/config.ts";
+import { parseSteps } from "./config/steps.ts";
 import { parseDuration } from "./config/values.ts";
 import { pause } from "./ending.ts";
-import { stepsUnusable } from "./errors.ts";
 import { marksOf, openListeners } from "./listeners.ts";
 import { Marks } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
@@ -243,13 +251,15 @@ export class Supervisor implements Operations {
   }
 
   deploy(name: string, request: DeployRequest, caller: Caller): Deploy {
-    if (request.steps !== undefined) throw stepsUnusable("steps are not taken yet; leave them out");
+    const service = this.#service(name);
+    const hasPins = service.config.deploy.pin.length > 0;
     return deployBody(
-      this.#service(name).deploy(
+      service.deploy(
         {
           version: request.version,
           strategy: request.strategy,
           bakeMs: request.bake === undefined ? undefined : parseDuration(request.bake),
+          steps: request.steps === undefined ? undefined : parseSteps(request.steps, hasPins),
         },
         caller.name,
       ),
@@ -262,6 +272,22 @@ export class Supervisor implements Operations {
 
   restart(name: string, caller: Caller): Deploy {
     return deployBody(this.#service(name).restart(caller.name));
+  }
+
+  hold(name: string, { idles }: HoldOptions, caller: Caller): ServiceBody {
+    const service = this.#service(name);
+    service.hold({ requestedBy: caller.name, idles });
+    return serviceBody(service, this.#marks?.count() ?? null);
+  }
+
+  resume(name: string, caller: Caller): Deploy {
+    return deployBody(this.#service(name).resume(caller.name));
+  }
+
+  scale(name: string, instances: number, caller: Caller): ServiceBody {
+    const service = this.#service(name);
+    service.scale(instances, caller.name);
+    return serviceBody(service, this.#marks?.count() ?? null);
   }
 
   listDeploys({ service, limit = PAGE, before }: DeployQuery): DeployList {

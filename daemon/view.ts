@@ -1,6 +1,7 @@
 /** The daemon's objects as the API shows them. Pure. */
 import type {
   Deploy,
+  DeployStep,
   Generation as GenerationBody,
   Listener as ListenerBody,
   Service as ServiceBody,
@@ -19,7 +20,8 @@ function timeOrNull(ms: number | null): string | null {
 }
 
 export function deployBody(deployment: Deployment): Deploy {
-  const { id, service, strategy, from, to, version, phase, weight, paused, requestedBy, reason } = deployment;
+  const { id, service, strategy, from, to, version, phase, weight, pinned, paused } = deployment;
+  const { requestedBy, reason } = deployment;
   return {
     id,
     service,
@@ -29,6 +31,8 @@ export function deployBody(deployment: Deployment): Deploy {
     version,
     phase,
     weight,
+    step: stepBody(deployment),
+    pinned,
     paused,
     requestedBy,
     startedAt: time(deployment.startedAt),
@@ -40,6 +44,12 @@ export function deployBody(deployment: Deployment): Deploy {
       finishedAt: timeOrNull(record.finishedAt),
     })),
   };
+}
+
+function stepBody({ step, options }: Deployment): DeployStep | null {
+  if (step === null) return null;
+  const { index, since, continuedAt } = step;
+  return { index, of: options.steps.length, since: time(since), continuedAt: timeOrNull(continuedAt) };
 }
 
 /** `connections`: how many open connections bear a mark; null when they are not marked. */
@@ -62,7 +72,7 @@ export function generationBody(
 }
 
 export function serviceBody(service: Service, connections: ReadonlyMap<number, number> | null): ServiceBody {
-  const active = service.activeDeploy;
+  const { activeDeploy: active, held } = service;
   return {
     name: service.name,
     state: service.state,
@@ -71,6 +81,10 @@ export function serviceBody(service: Service, connections: ReadonlyMap<number, n
     previous: service.previous,
     generations: service.generations.map((generation) => generationBody(generation, connections)),
     deploy: active === null ? null : deployBody(active),
+    held:
+      held === null
+        ? null
+        : { since: time(held.since), requestedBy: held.requestedBy, waiting: held.waiting },
   };
 }
 

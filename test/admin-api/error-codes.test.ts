@@ -9,14 +9,17 @@ import { root } from "../support/paths.ts";
 const CODE = /"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"/gu;
 const MADE = /(?:new CodedError\(\s*|\bcode: )"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"/gu;
 
-/** Every code that a room can give, with the file that makes it. In errors.ts and reasons.ts any literal is one. */
+/** Files in which any literal is a code. */
+const ALL_LITERALS = ["errors.ts", "reasons.ts", "judgement.ts"];
+
+/** Every code that a room can give, with the file that makes it. */
 function codesOf(room: string): Map<string, string> {
   if (!existsSync(`${root}/${room}`)) return new Map();
   const files = readdirSync(`${root}/${room}`, { recursive: true, encoding: "utf8" });
   const found = files
     .filter((file) => file.endsWith(".ts"))
     .flatMap((file) => {
-      const pattern = ["errors.ts", "reasons.ts"].includes(basename(file)) ? CODE : MADE;
+      const pattern = ALL_LITERALS.includes(basename(file)) ? CODE : MADE;
       const text = readFileSync(`${root}/${room}/${file}`, "utf8");
       return [...text.matchAll(pattern)].map(([, code = ""]) => [code, `${room}/${file}`] as const);
     });

@@ -1,18 +1,20 @@
 /** A daemon that does what the test says: the port's other implementation. */
 import { deployUnknown, serviceUnknown } from "../../admin-api/errors.ts";
 import { EventLog } from "../../admin-api/events.ts";
-import type { Caller, MetricsPage, Operations } from "../../admin-api/operations.ts";
+import type { Caller, HoldOptions, MetricsPage, Operations } from "../../admin-api/operations.ts";
 import type {
   Deploy,
   DeployList,
   DeployQuery,
   DeployRequest,
   Health,
+  Hold,
   Phase,
   Reason,
   Service,
   Status,
 } from "../../admin-api/schemas.ts";
+import { notHeld, nothingToHold, serviceHeld } from "../../deploy/errors.ts";
 import { CodedError } from "../../handoff/coded-error.ts";
 
 const START = Date.parse("2026-01-02T03:04:05.000Z");
@@ -21,9 +23,13 @@ const TERMINAL: readonly Phase[] = ["succeeded", "rolled-back", "failed", "abort
 export class FakeOperations implements Operations {
   readonly events: EventLog;
   readonly callers: Caller[] = [];
+  /** The bodies of the deploys that were asked for. */
+  readonly requests: DeployRequest[] = [];
   health_: Health = { ready: true, reasons: [] };
   version: string | null = "41";
   current: number | null = 3;
+  held: Hold | null = null;
+  instances = 1;
   /** Thrown by the next change that is asked for. */
   failure: unknown = null;
   #deploys = new Map<string, Deploy>();
@@ -76,6 +82,29 @@ export class FakeOperations implements Operations {
     const baking = this.#running();
     if (baking === null) return this.#begin(service, "40", {}, caller);
     return this.enter(baking.id, "rolling-back");
+  }
+
+  hold(service: string, { idles }: HoldOptions, caller: Caller): Service {
+    this.#known(service);
+    this.#asked(caller);
+    if (this.current === null) throw nothingToHold(service);
+    this.held ??= { since: this.#tick(), requestedBy: caller.name, idles, waiting: 0 };
+    return this.#service();
+  }
+
+  resume(service: string, caller: Caller): Deploy {
+    this.#known(service);
+    if (this.held === null) throw notHeld(service);
+    this.held = null;
+    return this.#begin(service, this.version, { strategy: "recreate" }, caller);
+  }
+
+  scale(service: string, instances: number, caller: Caller): Service {
+    this.#known(service);
+    this.#asked(caller);
+    if (this.held !== null) throw serviceHeld(service);
+    this.instances = instances;
+    return this.#service();
   }
 
   listDeploys({ service, limit = 20, before }: DeployQuery): DeployList {
@@ -138,7 +167,9 @@ export class FakeOperations implements Operations {
   #begin(service: string, version: string | null, request: DeployRequest, caller: Caller): Deploy {
     this.#known(service);
     this.#asked(caller);
+    this.requests.push(request);
     const running = this.#running();
+    if (this.held !== null) throw serviceHeld(service);
     if (running !== null)
       throw new CodedError("DEPLOY_IN_PROGRESS", `Deploy ${running.id} is ${running.phase}.`);
     const at = this.#tick();
@@ -152,6 +183,8 @@ export class FakeOperations implements Operations {
       version,
       phase: "starting",
       weight: 0,
+      step: null,
+      pinned: false,
       paused: false,
       requestedBy: caller.name,
       startedAt: at,
@@ -200,7 +233,7 @@ export class FakeOperations implements Operations {
   #service(): Service {
     return {
       name: "api",
-      state: this.current === null ? "starting" : "running",
+      state: this.held !== null ? "held" : this.current === null ? "starting" : "running",
       current: this.current,
       candidate: null,
       previous: null,
@@ -212,10 +245,16 @@ export class FakeOperations implements Operations {
           weight: 1,
           connections: 17,
           startedAt: new Date(START).toISOString(),
-          instances: [{ id: 1, pid: 99, state: "serving", restarts: 0 }],
+          instances: Array.from({ length: this.instances }, (_, index) => ({
+            id: index + 1,
+            pid: 99 + index,
+            state: "serving",
+            restarts: 0,
+          })),
         },
       ],
       deploy: this.#running(),
+      held: this.held,
     };
   }
 }

@@ -20,6 +20,8 @@ test.each([
   [["deploy", "api", "--detach"], "id"],
   [["restart", "api", "--detach"], "id"],
   [["rollback", "api", "--detach"], "id"],
+  [["hold", "api"], "held"],
+  [["scale", "api", "2"], "generations"],
 ] as const)("%j with --json answers with one JSON document", async (args, field) => {
   const { path } = await serve();
   const { code, stdout, stderr } = await handoffctl(path, ...args, "--json");
@@ -39,6 +41,42 @@ test.each(["promote", "pause", "continue", "abort"])(
     expect((await handoffctl(path, verb, id, "--json")).code).toBe(0);
   },
 );
+
+test("hold says who holds and how many wait, and resume is a deploy", async () => {
+  const { path, operations } = await serve();
+  const held = await handoffctl(path, "hold", "api", "--idle");
+  expect([held.code, held.stdout]).toEqual([
+    0,
+    expect.stringMatching(/^api is held for .* by root \(uid 0\), 0 conn/),
+  ]);
+  expect(operations.held?.idles).toBe(true);
+  expect((await handoffctl(path, "status")).stdout).toContain("api is held for");
+  expect((await handoffctl(path, "deploy", "api")).code).toBe(4);
+  const resumed = await handoffctl(path, "resume", "api", "--detach");
+  expect([resumed.code, resumed.stdout]).toEqual([0, expect.stringContaining("deploy d-1 of api, recreate")]);
+  expect((await handoffctl(path, "resume", "api")).code).toBe(4);
+});
+
+test("scale says what was asked for and what there is", async () => {
+  const { path } = await serve();
+  const { code, stdout } = await handoffctl(path, "scale", "api", "3");
+  expect([code, stdout]).toEqual([0, "api is to have 3 instances and has 3 now\n"]);
+});
+
+test("the steps of a canary are sent as they are written", async () => {
+  const { path, operations } = await serve();
+  const steps = ["--step", "5%,1m", "--step", "50%,pause"];
+  await handoffctl(path, "deploy", "api", "--strategy", "canary", ...steps, "--detach");
+  expect(operations.requests).toEqual([
+    {
+      strategy: "canary",
+      steps: [
+        { weight: "5%", for: "1m" },
+        { weight: "50%", pause: true },
+      ],
+    },
+  ]);
+});
 
 test("history shows how each deploy ended, and why", async () => {
   const { path, operations, client } = await serve();
@@ -73,6 +111,9 @@ test.each([
   ["options that exclude each other", ["deploy", "api", "--wait", "--detach"]],
   ["a version that cannot be one", ["deploy", "api", "../42"]],
   ["a service that is not there", ["deploy", "apo"]],
+  ["a number of instances that is none", ["scale", "api", "many"]],
+  ["no instances at all", ["scale", "api", "0"]],
+  ["a step that is none", ["deploy", "api", "--step", "soon"]],
   ["a URL that is none", ["--url", "nonsense", "status"]],
   ["neither a deploy nor a service", ["abort", "apo"]],
 ])("%s is exit code 2 with a sentence on stderr and nothing on stdout", async (_title, args) => {

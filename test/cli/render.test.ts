@@ -47,6 +47,7 @@ test("the largest names still fit 80 columns", () => {
       },
     ],
     deploy: null,
+    held: null,
   };
   const status: Status = {
     version: "0.1.0",

@@ -40,6 +40,7 @@ const status: Status = {
         instances: [{ id: 1, pid: 99, state: "serving" as const, restarts: 0 }],
       })),
       deploy: null,
+      held: null,
     },
   ],
 };
