@@ -84,7 +84,12 @@ export function serviceBody(service: Service, connections: ReadonlyMap<number, n
     held:
       held === null
         ? null
-        : { since: time(held.since), requestedBy: held.requestedBy, waiting: held.waiting },
+        : {
+            since: time(held.since),
+            requestedBy: held.requestedBy,
+            waiting: held.waiting,
+            idles: held.idles,
+          },
   };
 }
 
