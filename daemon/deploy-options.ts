@@ -47,6 +47,7 @@ export function deployOptions(
     steps: wanted.steps ?? deploy.steps,
     floor: deploy.floor,
     hasPins: deploy.pin.length > 0,
+    overlaps: false,
     fallsBack: running !== null && !isSame(config, wanted.version, running),
     analysis:
       analysis === null

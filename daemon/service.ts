@@ -234,7 +234,8 @@ export class Service {
   resume(requestedBy: string): Deployment {
     if (this.#isStopping) throw stopping();
     const { hold } = this.#roster;
-    const options = this.#options({ version: hold?.version ?? null });
+    const overlaps = this.#config.deploy.strategy !== "recreate";
+    const options = { ...this.#options({ version: hold?.version ?? null }), overlaps };
     const id = `${this.name}-${hold?.to ?? 0}`;
     const deployment = decideResume(this.#standing, { id, requestedBy, options }, Date.now());
     // In the same write as the deploy's record.
@@ -384,7 +385,7 @@ export class Service {
       if (!isOver) continue;
       this.#endings.get(number)?.();
       this.#endings.delete(number);
-      const isNeeded = this.#deploys.watches(number) || hold?.from === number || hold?.to === number;
+      const isNeeded = this.#deploys.watches(number) || hold?.to === number;
       if (!isNeeded) this.#roster.forget(generation);
     }
   }

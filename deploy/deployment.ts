@@ -81,6 +81,11 @@ export interface DeployOptions {
    * starting it again may help. False for a resume and for a restart of the same: the same is not tried twice.
    */
   readonly fallsBack: boolean;
+  /**
+   * Of recreate: a resume of what may run twice. The candidate then starts while the previous generation, which has no
+   * new connections any more, still drains.
+   */
+  readonly overlaps: boolean;
   /** null: there is none. */
   readonly analysis: AnalysisPolicy | null;
 }

@@ -91,6 +91,7 @@ export function decideResume(
 ): Deployment {
   const { hold, latest, service } = standing;
   if (hold === null) throw notHeld(service);
+  // What is found wanting now has nothing to go back to.
   const options: DeployOptions = { ...request.options, fallsBack: false, bakeMs: 0 };
   const { from, to, version } = hold;
   const deploy = {

@@ -57,7 +57,8 @@ function start(deployment: Deployment, observation: Observation): Step {
     if (now >= deadline) return fail(deployment, observation, reasons.readyTimeout(deployment, observation));
     return step?.do === "wait" ? wait(deadline) : (step ?? wait(deadline));
   }
-  if (step !== null) return step;
+  const isOnlyDraining = step?.do === "wait" && deployment.options.overlaps;
+  if (step !== null && !isOnlyDraining) return step;
   if (candidate.wanted < instances) return { do: "resize", generation: "candidate", instances };
   return becomeReady(deployment, observation, deployment.resizedAt ?? deployment.startedAt, fail);
 }

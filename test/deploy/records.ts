@@ -15,6 +15,7 @@ export const OPTIONS: DeployOptions = {
   floor: 1,
   hasPins: false,
   fallsBack: true,
+  overlaps: false,
   analysis: null,
 };
 

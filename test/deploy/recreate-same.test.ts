@@ -7,6 +7,7 @@ import { checkOf, next, type Row } from "./steps.ts";
 const ALL = { weight: 1 };
 const REASON = { code: "X", message: "Generation 5 failed." };
 const ENDED = previous({ state: "stopped", ready: 0, weight: 0 });
+const DRAINING = previous({ state: "draining", weight: 0 });
 
 /** The candidate has the weight, and the previous generation has ended. */
 const alone = (overrides: Partial<CandidateView> = {}, around: Partial<Observation> = {}) =>
@@ -39,6 +40,20 @@ describe("a recreate of the release that ran", () => {
     ],
   ];
   checkOf("recreate", rows, { fallsBack: false });
+
+  describe("of what may run twice", () => {
+    const draining = { candidate: candidate({ weight: 1, ready: 0, wanted: 0 }), previous: DRAINING };
+    const resumed: readonly Row[] = [
+      [
+        "does not wait for the end of what drains",
+        "starting",
+        { weight: 1 },
+        seen(draining),
+        "resize candidate 2",
+      ],
+    ];
+    checkOf("recreate", resumed, { fallsBack: false, overlaps: true });
+  });
 
   it("says that nothing serves", () => {
     const options = { ...OPTIONS, fallsBack: false };

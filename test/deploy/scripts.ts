@@ -117,6 +117,7 @@ export const schedules: fc.Arbitrary<Schedule> = fc.record({
     floor: fc.integer({ min: 1, max: 5 }),
     hasPins: sometimes(3),
     fallsBack: once(5, true, fc.constant(false)),
+    overlaps: fc.constant(false),
     analysis: fc.option(
       fc.record({
         samples: fc.integer({ min: 1, max: 3 }),

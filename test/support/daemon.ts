@@ -149,8 +149,8 @@ export class Daemon implements AsyncDisposable {
     return JSON.parse(this.#fill(JSON.stringify(whole))) as Config;
   }
 
-  /** Starts the process and waits until it is ready. */
-  async start(): Promise<void> {
+  /** Starts the process and waits until it is ready, or only alive: a held service is not ready. */
+  async start(until: "ready" | "alive" = "ready"): Promise<void> {
     if (this.#process !== null && alive(this.#process.pid)) throw new Error("the daemon runs already");
     // Files, not pipes: what the daemon and its instances write must not depend on this process.
     const out = openSync(`${this.folder}/stdout`, "a");
@@ -170,13 +170,14 @@ export class Daemon implements AsyncDisposable {
       closeSync(out);
       closeSync(err);
     }
-    await this.untilReady();
+    await this.untilReady(READY_MS, until);
   }
 
   /** Waits until GET /readyz says 200: for a start, an upgrade, a reload. */
-  async untilReady(timeoutMs = READY_MS): Promise<void> {
+  async untilReady(timeoutMs = READY_MS, until: "ready" | "alive" = "ready"): Promise<void> {
     try {
-      await eventually("a ready daemon", () => this.#isReady(), timeoutMs);
+      const path = until === "ready" ? "/readyz" : "/healthz";
+      await eventually(`a daemon that is ${until}`, () => this.#says(path), timeoutMs);
     } catch (error) {
       throw new Error(`${error instanceof Error ? error.message : String(error)}\n${this.tail()}`, {
         cause: error,
@@ -184,13 +185,13 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  async #isReady(): Promise<boolean> {
+  async #says(path: string): Promise<boolean> {
     if (!alive(this.pid)) {
       const { code, signal } = await this.exit;
       throw new Error(`the daemon ended with ${code ?? signal ?? "nothing"}`);
     }
     try {
-      return (await this.api("GET", "/readyz")).status === 200;
+      return (await this.api("GET", path)).status === 200;
     } catch {
       return false; // Its socket is not there yet.
     }
@@ -333,9 +334,9 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Starts it again, with the same configuration and directories, after `stop` or `kill`. */
-  async restart(): Promise<void> {
+  async restart(until: "ready" | "alive" = "ready"): Promise<void> {
     await withDeadline(this.exit, 60_000, "the daemon's end");
-    await this.start();
+    await this.start(until);
   }
 
   /** Pids that provably came out of this daemon and run: itself, the keeper, instances, and what those left. */

@@ -26,6 +26,12 @@ export interface ServiceStatus {
   readonly previous: number | null;
   readonly generations: readonly GenerationStatus[];
   readonly deploy: Deploy | null;
+  readonly held: {
+    readonly since: string;
+    readonly requestedBy: string;
+    readonly waiting: number;
+    readonly idles: boolean;
+  } | null;
 }
 
 export interface Status {
@@ -47,6 +53,8 @@ export interface Deploy {
   readonly phase: string;
   readonly weight: number;
   readonly paused?: boolean;
+  readonly pinned?: boolean;
+  readonly step?: { readonly index: number; readonly of: number } | null;
   readonly requestedBy: string;
   readonly startedAt: string;
   readonly finishedAt: string | null;
