@@ -103,7 +103,7 @@ const BAD: readonly (readonly [file: string, line: number, phrases: readonly str
   ["step-weight-hundred", 7, ["above 0% and below 100%", 'write "5%"']],
   ["floor", 7, ["the floor 3 is above the 1 instances", "write at most 1"]],
   ["strategy", 7, ["is not one of blue-green", 'did you mean "blue-green"?']],
-  ["pin", 7, ["is not a network", '"10.1.0.0/16"']],
+  ["pin", 7, ["is not a network", '"10.1.0.0/24"']],
   ["signal-unknown", 7, ['"SIGTREM" is not a signal', "SIGTERM"]],
   ["signal-number", 7, ['"15" is a number', "write the name"]],
   ["signal-kill", 7, ["SIGKILL cannot be handled", "SIGTERM"]],
