@@ -1,34 +1,42 @@
 /** The hash of a client's address, by running what is compiled. What the kernel does with it: tcp-sticky.test.ts. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { compileSteering, type Share } from "../../handoff/steering.ts";
+import { compileSteering, type Share, WEIGHT_UNITS } from "../../handoff/steering.ts";
 import { inet6Packet, inetPacket, packetFrom, run, type Packet } from "./cbpf.ts";
 
 const SALT = 20_260;
 const MANY = 10_000;
 const FOUR_ERRORS = 4;
 
-/** The program for these shares, of slots 0, 1, 2, …: slot 0 is the one that grows. */
-function programOf(shares: readonly number[], sticky = SALT): Uint8Array {
-  const slots = shares.map((share, slot): Share => ({ slot, share }));
+/**
+ * The program for these shares, the first of which is the one that grows. Their slots are 1, 2, … and 0 for the last, so
+ * that the order of the shares is not that of the slots.
+ */
+function programOf(shares: readonly number[], sticky: number | null = SALT): Uint8Array {
+  const slots = shares.map((share, at): Share => ({ slot: (at + 1) % shares.length, share }));
   return compileSteering({ family: "inet6", slots: shares.length, shares: slots, pins: true, sticky });
 }
 
+/** Which of the shares, by its place in the list, a client's connection falls to. */
+function fall(program: Uint8Array, shares: readonly number[], packet: Packet): number {
+  return (run(program, packet) - 1 + shares.length) % shares.length;
+}
+
 function place(packet: Packet, shares: readonly number[], sticky = SALT): number {
-  return run(programOf(shares, sticky), packet);
+  return fall(programOf(shares, sticky), shares, packet);
 }
 
 function range(length: number): number[] {
   return Array.from({ length }, (_, n) => n);
 }
 
-/** How many of the clients each slot gets. */
+/** How many of the clients each share gets. */
 function counts(clients: readonly Packet[], shares: readonly number[], sticky = SALT): number[] {
   const program = programOf(shares, sticky);
   const found = shares.map(() => 0);
   for (const client of clients) {
-    const slot = run(program, client);
-    found[slot] = (found[slot] ?? 0) + 1;
+    const at = fall(program, shares, client);
+    found[at] = (found[at] ?? 0) + 1;
   }
   return found;
 }
@@ -96,7 +104,7 @@ describe.each(CLIENTS)(`the hash of %s (${MANY})`, (_, nth) => {
     ] as const) {
       const [half, otherHalf] = [one, other].map((sticky) => programOf([0.5, 0.5], sticky));
       if (half === undefined || otherHalf === undefined) throw new Error("two programs");
-      const both = clients.filter((each) => run(half, each) === 0 && run(otherHalf, each) === 0).length;
+      const both = clients.filter((each) => run(half, each) === 1 && run(otherHalf, each) === 1).length;
       const error = Math.sqrt(MANY * 0.25 * 0.75);
       expect(Math.abs(both - MANY / 4), `${both}, salts ${one} ${other}`).toBeLessThanOrEqual(
         FOUR_ERRORS * error,
@@ -116,6 +124,31 @@ describe("a client", () => {
         if (place(who, less, sticky) === 0) expect(place(who, more, sticky)).toBe(0);
       }),
       { numRuns: 4000 },
+    );
+  });
+
+  it("is not moved back by the rounding of the other shares: the first range never shrinks", () => {
+    const part = fc.double({ min: 0, max: 1, noNaN: true });
+    const unit = fc.integer({ min: 0, max: WEIGHT_UNITS - 1 });
+    /** The end of the first range, by bisection over the numbers that a random draw may give. */
+    const endOf = (first: number, of: number): number => {
+      const program = programOf([first, (1 - first) * of, (1 - first) * (1 - of)], null);
+      let [low, high] = [0, WEIGHT_UNITS];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (run(program, inetPacket("192.0.2.1", middle)) === 1) low = middle + 1;
+        else high = middle;
+      }
+      return low;
+    };
+    fc.assert(
+      fc.property(unit, part, part, part, part, (whole, one, other, of, otherOf) => {
+        const [less, more] = [Math.min(one, other), Math.max(one, other)];
+        const end = endOf((whole + less) / WEIGHT_UNITS, of);
+        expect(endOf((whole + more) / WEIGHT_UNITS, otherOf)).toBeGreaterThanOrEqual(end);
+        expect(Math.abs(end - whole - less)).toBeLessThan(0.51);
+      }),
+      { numRuns: 2000 },
     );
   });
 

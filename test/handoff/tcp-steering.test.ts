@@ -220,6 +220,7 @@ it("what is in force can be read, is replaced as a whole, and is what a resumed 
   const { length } = listener.slots;
   await listener.take("test/2");
   expect(listener.slots).toHaveLength(length + 1);
+  expect(listener.steering).toEqual({ shares, sticky: 7, guests });
   expect(spreadOver(listener, 100)).toEqual([0, 100, 0]);
   listener.steer(shares);
   expect(listener.steering).toEqual({ shares, sticky: null, guests: null });
