@@ -17,6 +17,7 @@ const BENCHMARKS = {
   descriptor: () => import("./descriptor.mjs"),
   spawn: () => import("./spawn.mjs"),
   weight: () => import("./weight.mjs"),
+  steering: () => import("./steering.mjs"),
   deploy: () => import("./deploy.mjs"),
   cli: () => import("./cli.mjs"),
 };

@@ -60,3 +60,19 @@ export function deployOptions(
 function isSame(config: ServiceConfig, version: string | null, running: Running): boolean {
   return version === running.version && JSON.stringify(config) === JSON.stringify(running.config);
 }
+
+/** The shares that a candidate has on its way to all. */
+export function sharesOf(
+  strategy: StrategyName,
+  { instances, steps, previousInstances }: DeployOptions,
+): number[] {
+  switch (strategy) {
+    case "canary":
+      return steps.map(({ weight }) => weight);
+    case "rolling":
+      return previousInstances === 0 ? [] : [1 / (previousInstances + instances)];
+    case "blue-green":
+    case "recreate":
+      return [];
+  }
+}

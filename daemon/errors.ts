@@ -38,6 +38,20 @@ export function modeTooWeak(service: string, strategy: string, listener: string)
   );
 }
 
+export function noShares(service: string, strategy: string, listener: string, share: number): CodedError {
+  return new CodedError(
+    "STRATEGY_NEEDS_STEERING",
+    `${strategy} gives the candidate ${Math.round(share * 10_000) / 100} % of the new connections, and listener ${listener} of ${service} gives them all to one generation (only a tcp address can be shared out); use blue-green, or give it a tcp address`,
+  );
+}
+
+export function noNetworks(service: string, listener: string): CodedError {
+  return new CodedError(
+    "STRATEGY_NEEDS_STEERING",
+    `deploy.pin sends networks of clients to the candidate, and listener ${listener} of ${service} cannot tell clients apart (a unix socket's have no address); remove pin, or give it a tcp address`,
+  );
+}
+
 export function anotherDaemon(runtime: string): CodedError {
   return new CodedError(
     "DAEMON_ALREADY_RUNS",

@@ -33,17 +33,8 @@ export class Holding {
   /** Written down, and begun: it holds when the slots are there, which takes a moment. Throws as decideHold does. */
   begin(standing: Standing, request: HoldRequest): void {
     const hold = decideHold(standing, request, Date.now());
-    const { hold: before, lastNumber } = this.#roster;
-    if (hold === before) return;
-    this.#roster.hold = hold;
-    this.#roster.lastNumber = hold.to;
-    try {
-      this.#roster.write();
-    } catch (error) {
-      this.#roster.hold = before;
-      this.#roster.lastNumber = lastNumber;
-      throw error;
-    }
+    if (hold === this.#roster.hold) return;
+    this.#roster.commit({ hold, lastNumber: hold.to }, () => this.#roster.write());
     this.#say("service.held", `${hold.service} is held by ${hold.requestedBy}: new connections wait`, hold);
     this.advance();
   }

@@ -4,7 +4,8 @@ import { formatHostPort } from "../handoff/address.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Listener, type ListenerOptions, parseSlotName } from "../handoff/listener.ts";
 import { native, SO } from "../handoff/native.ts";
-import type { Share } from "../handoff/steering.ts";
+import { parseNetworks } from "../handoff/network.ts";
+import type { Share, Steering } from "../handoff/steering.ts";
 import { TcpListener } from "../handoff/tcp-listener.ts";
 import { AbstractListener, UnixListener } from "../handoff/unix-listener.ts";
 import type { Config, ListenerConfig } from "./config/config.ts";
@@ -49,10 +50,10 @@ export async function openListeners(
     const service = config.services.find(({ listeners: names }) => names.includes(each.name));
     const record = service === undefined ? null : (records.get(service.name) ?? null);
     await assertRemembered(each, slots, record, surroundings);
-    const shares = sharesOf(each.name, slots.length, record);
+    const steering = steeringOf(each.name, slots.length, record);
     listeners.set(
       each.name,
-      slots.length === 0 ? await open(options, each) : resume(options, each, slots, shares),
+      slots.length === 0 ? await open(options, each) : resume(options, each, slots, steering),
     );
   }
 }
@@ -74,11 +75,11 @@ function resume(
   options: ListenerOptions,
   { address }: ListenerConfig,
   slots: readonly Descriptor[],
-  shares: readonly Share[],
+  { shares, ...more }: Steering,
 ): Listener {
   switch (address.kind) {
     case "tcp":
-      return TcpListener.resume(options, slots, shares);
+      return TcpListener.resume(options, slots, shares, more);
     case "unix":
       return UnixListener.resume(options, address.path, slots, shares);
     case "abstract": {
@@ -140,10 +141,27 @@ function takeSlots(listener: string, kept: Map<string, Descriptor>): Descriptor[
   return found.map(({ descriptor }) => descriptor);
 }
 
-/** What the kernel's program does, as it was written down: the generations' weights, else all to the first idle slot. */
-function sharesOf(listener: string, slots: number, record: ServiceRecord | null | undefined): Share[] {
+/** What the kernel's program does, as it was written down. */
+function steeringOf(listener: string, slots: number, record: ServiceRecord | null): Steering {
   const generations = record?.generations ?? [];
-  const owned = generations.flatMap(({ slots: own, weight }) => {
+  const pinned = generations.find(({ pinned, slots: own }) => pinned && own[listener] !== undefined);
+  const candidate = generations.find(({ number }) => number === record?.candidate);
+  const slot = pinned?.slots[listener];
+  return {
+    shares: sharesOf(listener, slots, record),
+    sticky: candidate?.config.deploy.share === "sticky" ? candidate.number : null,
+    guests:
+      pinned === undefined || slot === undefined
+        ? null
+        : { slot, networks: parseNetworks(pinned.config.deploy.pin) },
+  };
+}
+
+/** The generations' weights, the newest first as steer.ts has it; else all to the slot that connections wait on. */
+function sharesOf(listener: string, slots: number, record: ServiceRecord | null): Share[] {
+  const generations = record?.generations ?? [];
+  const newestFirst = generations.toSorted((a, b) => b.number - a.number);
+  const owned = newestFirst.flatMap(({ slots: own, weight }) => {
     const slot = own[listener];
     return slot === undefined || slot >= slots ? [] : [{ slot, share: weight }];
   });
@@ -152,7 +170,7 @@ function sharesOf(listener: string, slots: number, record: ServiceRecord | null 
   const idle = Array.from({ length: slots }, (_, index) => index).find(
     (index) => !owned.some(({ slot }) => slot === index),
   );
-  return [{ slot: idle ?? 0, share: 1 }];
+  return [{ slot: record?.waiting[listener] ?? idle ?? 0, share: 1 }];
 }
 
 /** Interfaces on which a packet from outside may bear a source of 127.0.0.0/8 (ip-sysctl, route_localnet). */

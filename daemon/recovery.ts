@@ -22,7 +22,7 @@ export async function proveSlots(
         const owner = generations.find(({ name }) => name === slot.owner);
         await listener.prove(slot, (inode) => owner !== undefined && familyHolds(owner.pids, inode));
       }
-      listener.steer(listener.shares);
+      listener.steer(listener.shares, listener.steering);
     } catch (error) {
       surroundings.say(
         {

@@ -2,14 +2,19 @@
 import type { Deployment } from "../deploy/deployment.ts";
 import { isEnding } from "../deploy/fleet.ts";
 import type { Hold } from "../deploy/hold.ts";
+import type { Listener } from "../handoff/listener.ts";
 import type { Generation } from "./generation.ts";
 import type { ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
+
+/** What the service is to be, whoever runs. */
+type Remembered = Pick<Roster, "lastNumber" | "version" | "hold" | "instances">;
 
 export class Roster {
   readonly #service: string;
   readonly #store: SnapshotStore;
   readonly #deploys: () => readonly Deployment[];
+  readonly #listeners: () => ReadonlyMap<string, Listener>;
   readonly #surroundings: Surroundings;
   readonly #generations = new Map<number, Generation>();
   current: number | null = null;
@@ -28,12 +33,14 @@ export class Roster {
     version: string | null,
     store: SnapshotStore,
     deploys: () => readonly Deployment[],
+    listeners: () => ReadonlyMap<string, Listener>,
     surroundings: Surroundings,
   ) {
     this.#service = service;
     this.version = version;
     this.#store = store;
     this.#deploys = deploys;
+    this.#listeners = listeners;
     this.#surroundings = surroundings;
   }
 
@@ -98,6 +105,18 @@ export class Roster {
     if (this.previous === number) this.previous = null;
   }
 
+  /** Changes this and has it written, or, when that throws, neither. Returns what `write` does. */
+  commit<Result>(change: Partial<Remembered>, write: () => Result): Result {
+    const { lastNumber, version, hold, instances } = this;
+    Object.assign(this, change);
+    try {
+      return write();
+    } catch (error) {
+      Object.assign(this, { lastNumber, version, hold, instances });
+      throw error;
+    }
+  }
+
   /** Throws when it cannot be written. */
   write(): void {
     this.#store.write({
@@ -109,9 +128,20 @@ export class Roster {
       previous: this.previous,
       hold: this.hold,
       instances: this.instances,
+      waiting: this.#waiting,
       deploys: this.#deploys(),
       generations: this.generations.map(({ record }) => record),
     });
+  }
+
+  /** By listener, the slot that has all weight and that no generation has. */
+  get #waiting(): Record<string, number> {
+    return Object.fromEntries(
+      [...this.#listeners()].flatMap(([name, { shares, slots }]) => {
+        const all = shares.find(({ share }) => share === 1)?.slot;
+        return all !== undefined && slots[all]?.owner === null ? [[name, all]] : [];
+      }),
+    );
   }
 
   persist(): void {

@@ -4,6 +4,7 @@
  */
 import type { Deployment } from "../deploy/deployment.ts";
 import type { Fleet, Move, Observation, Party } from "../deploy/fleet.ts";
+import { parseNetworks } from "../handoff/network.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import type { Deploys } from "./deploys.ts";
@@ -53,17 +54,12 @@ export class ServiceFleet implements Fleet {
   record(deployment: Deployment): void {
     const { roster, deploys } = this.#parts;
     const { to, fallback, phase, version } = deployment;
-    const before = { lastNumber: roster.lastNumber, version: roster.version };
-    roster.lastNumber = Math.max(roster.lastNumber, to, fallback ?? 0);
-    // From here on there is no way back but another deploy: this is the release that a reboot starts.
-    if (phase === "draining" || phase === "succeeded") roster.version = version;
-    try {
-      deploys().record(deployment, () => roster.write());
-    } catch (error) {
-      roster.lastNumber = before.lastNumber;
-      roster.version = before.version;
-      throw error;
-    }
+    const change = {
+      lastNumber: Math.max(roster.lastNumber, to, fallback ?? 0),
+      // From here on there is no way back but another deploy: this is the release that a reboot starts.
+      version: phase === "draining" || phase === "succeeded" ? version : roster.version,
+    };
+    roster.commit(change, () => deploys().record(deployment, () => roster.write()));
     this.attend(deployment);
   }
 
@@ -111,7 +107,12 @@ export class ServiceFleet implements Fleet {
     const candidate = roster.find(to);
     if (candidate === null) return;
     const previous = roster.find(from);
-    steer(candidate.placements, previous?.placements ?? [], share);
+    const { share: kind, pin } = candidate.config.deploy;
+    steer(candidate.placements, previous?.placements ?? [], share, {
+      // The same throughout the deploy, and after a recovery; another one in the next, so that not always the same go first.
+      sticky: kind === "sticky" ? to : null,
+      networks: pinned ? parseNetworks(pin) : [],
+    });
     // An instance that came up after the proof may have said a backlog of its own.
     for (const { listener, slot } of candidate.placements) slot.assertBacklog(listener.backlog);
     candidate.setWeight(share, pinned);

@@ -3,14 +3,14 @@
  * deploy or a hold does to them is service-fleet.ts.
  */
 import { beginDeployment } from "../deploy/begin.ts";
-import { type Deployment, hasHadUsers, isActive, type Wish } from "../deploy/deployment.ts";
+import { type Deployment, hasHadUsers, isActive, isTerminal, type Wish } from "../deploy/deployment.ts";
 import { assertNotHeld, decideResume, type HoldRequest, type Standing } from "../deploy/hold.ts";
 import { decideRollback } from "../deploy/rollback.ts";
 import { decideScale } from "../deploy/scale.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
-import { deployOptions, type DeployWish } from "./deploy-options.ts";
+import { deployOptions, type DeployWish, sharesOf } from "./deploy-options.ts";
 import { Deploys } from "./deploys.ts";
 import { nothingRuns, stepsWithout, stopping } from "./errors.ts";
 import { type Held, Holding } from "./holding.ts";
@@ -50,7 +50,14 @@ export class Service {
     this.#config = config;
     this.#listeners = listeners;
     this.#surroundings = surroundings;
-    this.#roster = new Roster(config.name, config.version, store, () => this.#deploys.all, surroundings);
+    this.#roster = new Roster(
+      config.name,
+      config.version,
+      store,
+      () => this.#deploys.all,
+      () => this.#listeners,
+      surroundings,
+    );
     this.#fleet = new ServiceFleet(
       {
         roster: this.#roster,
@@ -149,6 +156,7 @@ export class Service {
     for (const generation of this.generations) generation.resume(kept);
     await proveSlots(this.name, this.#listeners.values(), this.generations, this.#surroundings);
     await this.#idle.findHolders();
+    for (const deployment of record.deploys) if (!isTerminal(deployment)) this.#fleet.attend(deployment);
     this.#deploys.goOn();
     this.#holding.advance();
     // Those that no role and no deploy needs: a failed candidate that was still being ended.
@@ -179,7 +187,11 @@ export class Service {
       wish.version === undefined ? (current === null ? this.#roster.version : current.version) : wish.version;
     assertStartable(this.#config, version);
     const strategy = wish.strategy ?? this.#config.deploy.strategy;
-    if (current !== null) assertSteerable(this.name, strategy, this.#listeners.values());
+    const options = this.#options({ ...wish, version });
+    if (current !== null) {
+      const demands = { shares: sharesOf(strategy, options), networks: this.#config.deploy.pin.length };
+      assertSteerable(this.name, strategy, this.#listeners.values(), demands);
+    }
     if (wish.steps !== undefined && strategy !== "canary") throw stepsWithout(strategy);
     const to = this.#roster.lastNumber + 1;
     const deployment = beginDeployment(
@@ -192,7 +204,7 @@ export class Service {
         version,
         isRollback: wish.isRollback ?? false,
         requestedBy,
-        options: this.#options({ ...wish, version }),
+        options,
       },
       this.#deploys.all[0] ?? null,
       Date.now(),
@@ -238,14 +250,7 @@ export class Service {
     const options = { ...this.#options({ version: hold?.version ?? null }), overlaps };
     const id = `${this.name}-${hold?.to ?? 0}`;
     const deployment = decideResume(this.#standing, { id, requestedBy, options }, Date.now());
-    // In the same write as the deploy's record.
-    this.#roster.hold = null;
-    try {
-      return this.#deploys.begin(deployment);
-    } catch (error) {
-      this.#roster.hold = hold;
-      throw error;
-    }
+    return this.#roster.commit({ hold: null }, () => this.#deploys.begin(deployment));
   }
 
   /** So many instances of the current generation, and of those to come. Throws a CodedError when it cannot. */
@@ -253,14 +258,7 @@ export class Service {
     if (this.#isStopping) throw stopping();
     const current = this.#current;
     const decision = decideScale(this.#standing, current?.view ?? null, instances);
-    const before = this.#roster.instances;
-    this.#roster.instances = instances;
-    try {
-      this.#roster.write();
-    } catch (error) {
-      this.#roster.instances = before;
-      throw error;
-    }
+    this.#roster.commit({ instances }, () => this.#roster.write());
     if (decision.do === "nothing") return;
     this.#say("service.scaled", `${this.name} gets ${instances} instances, asked for by ${requestedBy}`);
     current?.resize(instances);

@@ -2,7 +2,7 @@
  * The slots that no generation has: who still holds them, and what still arrives on them. An idle slot is watched by the kernel's
  * own word (a listening socket with a queue is readable), never by a timer.
  */
-import type { Listener } from "../handoff/listener.ts";
+import { isReached, type Listener } from "../handoff/listener.ts";
 import { native, type NativePoll } from "../handoff/native.ts";
 import type { Process } from "../handoff/process.ts";
 import type { Slot } from "../handoff/slot.ts";
@@ -155,7 +155,5 @@ export class IdleSlots {
 
 /** Nobody has the slot, and new connections go elsewhere. */
 function isIdle(listener: Listener, slot: Slot): boolean {
-  return (
-    slot.owner === null && !listener.shares.some((share) => share.slot === slot.index && share.share > 0)
-  );
+  return slot.owner === null && !isReached(listener.steering, slot.index);
 }

@@ -46,6 +46,8 @@ export interface ServiceRecord {
   readonly hold: Hold | null;
   /** How many instances someone has asked for; null: as many as the configuration says. */
   readonly instances: number | null;
+  /** By listener, the slot that new connections wait on, where no generation has it. */
+  readonly waiting: Readonly<Record<string, number>>;
   /** The newest first; ended ones are kept for `history` and `rollback`. */
   readonly deploys: readonly Deployment[];
   /** Those that have not ended. */
@@ -115,7 +117,15 @@ export class SnapshotStore {
     if (newest === undefined) return null;
     this.#sequence = Math.max(this.#sequence, sequenceOf(newest));
     if (newest.boot === this.#boot) return newest;
-    return { ...newest, current: null, candidate: null, previous: null, hold: null, generations: [] };
+    return {
+      ...newest,
+      current: null,
+      candidate: null,
+      previous: null,
+      hold: null,
+      waiting: {},
+      generations: [],
+    };
   }
 
   /** null unless it is whole and of this boot: a daemon that dies while it writes leaves half of one. */

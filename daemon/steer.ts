@@ -1,25 +1,50 @@
 /** Weights on every listener of a service at once: all of them, or none. */
 import { isFree, type Listener } from "../handoff/listener.ts";
-import type { Share } from "../handoff/steering.ts";
+import type { Network } from "../handoff/network.ts";
+import type { Share, Steering, SteerOptions } from "../handoff/steering.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Placement } from "./verification.ts";
+
+export interface SteerWish {
+  /** The salt by which clients stay with one generation; null: each connection draws anew. */
+  readonly sticky?: number | null;
+  /** Clients of these networks reach the candidate, whatever its share. */
+  readonly networks?: readonly Network[];
+}
 
 /**
  * Gives the candidate this share on each of its listeners, and the previous generation (or, where it has no slot, an idle one,
  * in which connections then wait) the rest. Throws when a listener cannot be steered, and then none is.
+ *
+ * The candidate has the range of the hash that begins at 0: with the same salt nobody moves back while its share grows, and nobody
+ * moves to it while its share shrinks.
  */
-export function steer(candidate: readonly Placement[], previous: readonly Placement[], share: number): void {
-  const steered: { readonly listener: Listener; readonly before: readonly Share[] }[] = [];
+export function steer(
+  candidate: readonly Placement[],
+  previous: readonly Placement[],
+  share: number,
+  wish: SteerWish = {},
+): void {
+  const steered: { readonly listener: Listener; readonly before: Steering }[] = [];
   try {
     for (const { listener, slot } of candidate) {
-      const before = listener.shares;
-      listener.steer(sharesOf(listener, slot.index, previous, share));
+      const before = listener.steering;
+      listener.steer(sharesOf(listener, slot.index, previous, share), optionsOf(listener, slot.index, wish));
       steered.push({ listener, before });
     }
   } catch (error) {
-    for (const { listener, before } of steered) listener.steer(before);
+    for (const { listener, before } of steered) listener.steer(before.shares, before);
     throw error;
   }
+}
+
+function optionsOf(listener: Listener, slot: number, wish: SteerWish): SteerOptions {
+  const { sticky = null, networks = [] } = wish;
+  return {
+    // A slot that has all or nothing keeps its clients anyway.
+    sticky: listener.mode === "steered" ? sticky : null,
+    guests: networks.length === 0 ? null : { slot, networks },
+  };
 }
 
 /**

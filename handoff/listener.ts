@@ -9,8 +9,17 @@ import type { ListenerAddress } from "./address.ts";
 import type { Descriptor } from "./descriptor.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Slot } from "./slot.ts";
-import type { Share } from "./steering.ts";
+import type { Share, SteerOptions, Steering } from "./steering.ts";
 
+/**
+ * What a listener can do with more than one slot or generation.
+ *
+ * - steered: any shares, sticky ones too, and guests. TCP.
+ * - renamed: one slot has everything, so there is a gate and a queue per generation (blue-green, recreate), and nothing between 0
+ *   and 1. Unix sockets with a path.
+ * - shared: one socket with one queue, from which whoever accepts takes. Two generations that live at the same time would both
+ *   get users, the unproved one at once; so only recreate is possible: connections wait in the queue while neither lives.
+ */
 export type Mode = "steered" | "renamed" | "shared";
 
 /** How to reach exactly one slot, whatever the weights. */
@@ -51,13 +60,24 @@ export interface Listener {
   readonly slots: readonly Slot[];
   /** The slots that get new connections, with their shares. */
   readonly shares: readonly Share[];
+  /** All that decides about a new connection, pins aside: `shares`, and how they are drawn, and guests. */
+  readonly steering: Steering;
   /**
    * The lowest free slot, or a new one, for `owner`: fresh, proved, held by the keeper, at weight 0. Throws a
    * CodedError (LISTENER_*), and then nothing has changed.
    */
   take(owner: string): Promise<Slot>;
-  /** Replaces the weights; done when it returns. */
-  steer(shares: readonly Share[]): void;
+  /**
+   * Replaces the weights and whatever of `options` was in force; done when it returns. The first share is the one that grows:
+   * see `SteerOptions.sticky`. A pin goes before guests, and they before the shares. Throws VALUE_INVALID for more
+   * than MAX_NETWORKS networks, an Error (a bug) for what the mode cannot do; then nothing has changed.
+   */
+  steer(shares: readonly Share[], options?: SteerOptions): void;
+  /**
+   * How many connections may wait in each slot from now on (listen(2) again; the kernel takes net.core.somaxconn at most). What
+   * waits already stays, also where it is more.
+   */
+  setBacklog(backlog: number): void;
   /** Throws LISTENER_FOREIGN_MEMBER when somebody else's socket is in the group. */
   assertAlone(): void;
   /**
@@ -93,15 +113,23 @@ export const NO_PINS: Disposable = { [Symbol.dispose]: () => undefined };
 /** The slots of one listener that a keeper gave back, in the order of their indices. */
 export type KeptSlots = readonly Descriptor[];
 
+/** Whether new connections are sent to this slot, for its share of them or as guests. */
+export function isReached({ shares, guests }: Steering, slot: number): boolean {
+  return (
+    shares.some((share) => share.slot === slot && share.share > 0) ||
+    (guests !== null && guests.slot === slot && guests.networks.length > 0)
+  );
+}
+
 /**
  * Whether a slot can be given to a new generation: nobody has it, nobody waits in it or is about to. A handshake that is
  * finished late would meet a candidate that has proved nothing yet; it can be told to be this slot's only by its mark.
  */
-export function isFree(listener: Pick<Listener, "shares" | "halfOpen">, slot: Slot): boolean {
+export function isFree(listener: Pick<Listener, "steering" | "halfOpen">, slot: Slot): boolean {
   return (
     slot.owner === null &&
     slot.holders.length === 0 &&
-    !listener.shares.some((share) => share.slot === slot.index && share.share > 0) &&
+    !isReached(listener.steering, slot.index) &&
     slot.queue.length === 0 &&
     isSettled(listener, slot)
   );

@@ -6,11 +6,11 @@
  */
 import type { Socket } from "node:net";
 import { formatHostPort, type TcpAddress } from "./address.ts";
-import { hasCode, messageOf } from "./coded-error.ts";
-import { Descriptor } from "./descriptor.ts";
-import { addressInUse, cannotListen, foreignMember, slotNotProved } from "./errors.ts";
+import { messageOf } from "./coded-error.ts";
+import { cannotListen, foreignMember, slotNotProved } from "./errors.ts";
 import {
   isFree,
+  isReached,
   keepSlots,
   type KeptSlots,
   type Listener,
@@ -22,7 +22,16 @@ import {
 import { native, SO, TCP } from "./native.ts";
 import { connectPinned, serverSide } from "./pin.ts";
 import { Slot } from "./slot.ts";
-import { compileSteering, MAX_SLOTS, pinPorts, pinSource, type Share } from "./steering.ts";
+import {
+  compileSteering,
+  MAX_SLOTS,
+  pinPorts,
+  pinSource,
+  type Share,
+  type SteerOptions,
+  type Steering,
+} from "./steering.ts";
+import { assertUnused, listenOn, overlap } from "./tcp-member.ts";
 
 const PROOF_MS = 2_000;
 const TAKE_BACK_MS = 100;
@@ -32,21 +41,21 @@ export class TcpListener implements Listener {
   readonly name: string;
   readonly protocol = "tcp";
   readonly mode = "steered";
-  readonly #options: ListenerOptions;
+  #options: ListenerOptions;
   readonly #bound: TcpAddress;
   readonly #slots: Slot[];
-  #shares: readonly Share[];
+  #steering: Steering;
   /** Who needs pins right now, beside `alwaysPinned`. */
   #pinners = 0;
   /** Slots are opened and given away one at a time. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  private constructor(options: ListenerOptions, bound: TcpAddress, slots: Slot[], shares: readonly Share[]) {
+  private constructor(options: ListenerOptions, bound: TcpAddress, slots: Slot[], steering: Steering) {
     this.name = options.name;
     this.#options = options;
     this.#bound = bound;
     this.#slots = slots;
-    this.#shares = shares;
+    this.#steering = steering;
   }
 
   /** Binds the address with one slot, which has the weight: connections wait there until a generation serves. */
@@ -57,7 +66,11 @@ export class TcpListener implements Listener {
     if (local.family === "unix") throw new Error("a TCP socket with a unix address");
     const bound: TcpAddress = { kind: "tcp", family: local.family, host: local.host, port: local.port };
     const slot = new Slot(0, descriptor, tcpQueue);
-    const listener = new TcpListener(options, bound, [slot], [{ slot: 0, share: 1 }]);
+    const listener = new TcpListener(options, bound, [slot], {
+      shares: [{ slot: 0, share: 1 }],
+      sticky: null,
+      guests: null,
+    });
     try {
       listener.assertAlone();
       await listener.#admit(slot);
@@ -70,9 +83,14 @@ export class TcpListener implements Listener {
 
   /**
    * Goes on with the slots that were kept, in the order of their indices. The kernel's program still stands; `shares`
-   * is what it does. The caller proves the slots before it changes a weight.
+   * and `how` are what it does. The caller proves the slots before it changes a weight.
    */
-  static resume(options: ListenerOptions, kept: KeptSlots, shares: readonly Share[]): TcpListener {
+  static resume(
+    options: ListenerOptions,
+    kept: KeptSlots,
+    shares: readonly Share[],
+    { sticky = null, guests = null }: SteerOptions = {},
+  ): TcpListener {
     const first = kept[0];
     if (first === undefined) throw new Error("a listener without slots");
     const local = native.localAddress(first.fd);
@@ -82,7 +100,7 @@ export class TcpListener implements Listener {
       options,
       { kind: "tcp", family: local.family, host: local.host, port: local.port },
       slots,
-      shares,
+      { shares, sticky, guests },
     );
   }
 
@@ -99,15 +117,24 @@ export class TcpListener implements Listener {
   }
 
   get shares(): readonly Share[] {
-    return this.#shares;
+    return this.#steering.shares;
+  }
+
+  get steering(): Steering {
+    return this.#steering;
+  }
+
+  setBacklog(backlog: number): void {
+    for (const slot of this.#slots) slot.assertBacklog(backlog);
+    this.#options = { ...this.#options, backlog };
   }
 
   honourPins(): Disposable {
     if (this.#options.alwaysPinned) return NO_PINS;
-    if (this.#pinners++ === 0) this.steer(this.#shares);
+    if (this.#pinners++ === 0) this.#attach(this.#steering);
     return {
       [Symbol.dispose]: () => {
-        if (--this.#pinners === 0 && this.#slots.length > 0) this.steer(this.#shares);
+        if (--this.#pinners === 0 && this.#slots.length > 0) this.#attach(this.#steering);
       },
     };
   }
@@ -147,7 +174,7 @@ export class TcpListener implements Listener {
   /** Takes back the slot that could not be admitted. The last member may be closed: no other moves into its place. */
   async #withdraw(slot: Slot): Promise<void> {
     this.#slots.pop();
-    if (this.#slots.length > 0) this.steer(this.#shares);
+    if (this.#slots.length > 0) this.#attach(this.#steering);
     try {
       await this.#options.keeper().remove([slotName(this.name, slot.index)]);
     } catch {
@@ -162,27 +189,28 @@ export class TcpListener implements Listener {
   async #admit(slot: Slot): Promise<void> {
     if (this.#options.nextMark !== null) slot.mark = this.#options.nextMark();
     await this.#options.keeper().put(slotName(this.name, slot.index), slot.fd);
-    this.steer(this.#shares);
+    this.#attach(this.#steering);
     await this.prove(slot);
   }
 
-  steer(shares: readonly Share[]): void {
+  steer(shares: readonly Share[], { sticky = null, guests = null }: SteerOptions = {}): void {
+    this.#attach({ shares, sticky, guests });
+  }
+
+  #attach(steering: Steering): void {
     const first = this.#slots[0];
     if (first === undefined) throw new Error("a listener without slots");
     native.attachReuseportFilter(
       first.fd,
       compileSteering({
+        ...steering,
         family: this.#bound.family,
         slots: this.#slots.length,
-        shares,
         pins: this.#options.alwaysPinned || this.#pinners > 0,
       }),
     );
-    this.#shares = shares;
-    for (const { slot, share } of shares) {
-      const weighted = this.#slots[slot];
-      if (share > 0 && weighted !== undefined) weighted.isSettled = false;
-    }
+    this.#steering = steering;
+    for (const slot of this.#slots) if (isReached(steering, slot.index)) slot.isSettled = false;
   }
 
   assertAlone(): void {
@@ -331,64 +359,4 @@ function acceptAtOnce(fd: number): number | null {
 /** The kernel has no event for what is waited for here. */
 function look(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-}
-
-/**
- * SO_REUSEPORT would let us in beside a process of our own uid, and take connections from it. Throws
- * LISTENER_ADDRESS_IN_USE instead.
- */
-function assertUnused(options: ListenerOptions, address: TcpAddress): void {
-  if (address.port === 0) return;
-  const taken = native
-    .diagSockets(address.family, 1 << TCP.LISTEN, address.port)
-    .find(({ localHost }) => overlap(localHost, address.host));
-  if (taken !== undefined) {
-    throw addressInUse(formatHostPort(address), options.holderOf(taken.inode), null);
-  }
-}
-
-/** Whether one of the two addresses gets connections that were the other's (the more specific one wins). */
-function overlap(one: string, other: string): boolean {
-  return one === other || [one, other].some((host) => host === "0.0.0.0" || host === "::");
-}
-
-/** A listening member of the group at `address`; the caller owns it. */
-function listenOn(options: ListenerOptions, address: TcpAddress): Descriptor {
-  const descriptor = new Descriptor(native.socket(address.family, "stream", false));
-  try {
-    native.setOption(descriptor.fd, SO.SOL_SOCKET, SO.SO_REUSEADDR, 1);
-    native.setOption(descriptor.fd, SO.SOL_SOCKET, SO.SO_REUSEPORT, 1);
-    native.bind(descriptor.fd, address);
-    native.listen(descriptor.fd, options.backlog);
-    return descriptor;
-  } catch (error) {
-    descriptor.close();
-    throw explain(options, address, error);
-  }
-}
-
-function explain(options: ListenerOptions, address: TcpAddress, error: unknown): Error {
-  const shown = formatHostPort(address);
-  if (hasCode(error, "EADDRINUSE")) {
-    const holder = native
-      .diagSockets(address.family, 1 << TCP.LISTEN, address.port)
-      .map(({ inode }) => options.holderOf(inode))
-      .find((name) => name !== null);
-    return addressInUse(shown, holder ?? null, error);
-  }
-  if (hasCode(error, "EACCES")) {
-    return cannotListen(
-      shown,
-      "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in a unit) or a higher port",
-      error,
-    );
-  }
-  if (hasCode(error, "EADDRNOTAVAIL")) {
-    return cannotListen(
-      shown,
-      "this host has no such address; use one of its own, or 0.0.0.0 for all",
-      error,
-    );
-  }
-  return cannotListen(shown, messageOf(error), error);
 }

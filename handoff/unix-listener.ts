@@ -25,7 +25,7 @@ import {
 } from "./listener.ts";
 import { native } from "./native.ts";
 import { Slot } from "./slot.ts";
-import type { Share } from "./steering.ts";
+import type { Share, SteerOptions, Steering } from "./steering.ts";
 
 const NOTHING: ReadonlySet<string> = new Set();
 
@@ -34,7 +34,7 @@ export class UnixListener implements Listener {
   readonly protocol = "unix";
   readonly mode = "renamed";
   readonly address: string;
-  readonly #options: ListenerOptions;
+  #options: ListenerOptions;
   readonly #slots: Slot[];
   #shares: readonly Share[];
   /** Slots are opened and given away one at a time. */
@@ -87,6 +87,15 @@ export class UnixListener implements Listener {
     return this.#shares;
   }
 
+  get steering(): Steering {
+    return { shares: this.#shares, sticky: null, guests: null };
+  }
+
+  setBacklog(backlog: number): void {
+    for (const slot of this.#slots) slot.assertBacklog(backlog);
+    this.#options = { ...this.#options, backlog };
+  }
+
   take(owner: string): Promise<Slot> {
     const turn = this.#turn.then(async () => {
       const slot = this.#slots.find((candidate) => isFree(this, candidate)) ?? (await this.#grow());
@@ -126,8 +135,9 @@ export class UnixListener implements Listener {
     }
   }
 
-  /** @throws Error (a bug) unless one slot has all the weight. */
-  steer(shares: readonly Share[]): void {
+  /** @throws Error (a bug) unless one slot has all the weight, and nothing depends on who connects. */
+  steer(shares: readonly Share[], options: SteerOptions = {}): void {
+    assertBlind(options);
     const whole = shares.find(({ share }) => share === 1);
     if (whole === undefined) throw new Error("a unix listener has one slot at weight 1");
     const fresh = `${this.#stable(whole.slot)}.new`;
@@ -198,7 +208,7 @@ export class AbstractListener implements Listener {
   readonly mode = "shared";
   readonly address: string;
   readonly shares: readonly Share[] = [{ slot: 0, share: 1 }];
-  readonly #options: ListenerOptions;
+  #options: ListenerOptions;
   readonly #slot: Slot;
   #open = true;
 
@@ -232,6 +242,15 @@ export class AbstractListener implements Listener {
     return this.#open ? [this.#slot] : [];
   }
 
+  get steering(): Steering {
+    return { shares: this.shares, sticky: null, guests: null };
+  }
+
+  setBacklog(backlog: number): void {
+    this.#slot.assertBacklog(backlog);
+    this.#options = { ...this.#options, backlog };
+  }
+
   take(owner: string): Promise<Slot> {
     // Whoever had it may go on: that is what shared means. The blocking mode is left alone for the same reason.
     this.#slot.assertBacklog(this.#options.backlog);
@@ -239,8 +258,11 @@ export class AbstractListener implements Listener {
     return Promise.resolve(this.#slot);
   }
 
-  steer(): void {
-    // One slot: there is nothing to steer.
+  /** One slot: there is nothing to steer. @throws Error (a bug) when that is asked for all the same. */
+  steer(shares: readonly Share[], options: SteerOptions = {}): void {
+    assertBlind(options);
+    if (shares.some(({ share }) => share > 0 && share < 1))
+      throw new Error("a shared listener has no weights");
   }
 
   assertAlone(): void {
@@ -277,6 +299,11 @@ export class AbstractListener implements Listener {
       this.#slot.close();
     }
   }
+}
+
+/** Throws when clients are to be told apart: who connects to a unix socket has no address. */
+function assertBlind({ sticky = null, guests = null }: SteerOptions): void {
+  if (sticky !== null || guests !== null) throw new Error("a unix listener cannot tell clients apart");
 }
 
 /** Unlinks a socket's path. What else may stand there by now is not ours, and stays. */

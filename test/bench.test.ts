@@ -53,6 +53,7 @@ describe("npm run bench", { timeout: 70_000 }, () => {
     ["descriptor", "µs", 5],
     ["spawn", "ms", 2],
     ["weight", "µs", 2],
+    ["steering", "µs", 10],
     ["deploy", "ms", 10],
     ["cli", "ms", 2],
   ])("measures %s and prints what it measured", async (name, unit, count) => {
@@ -78,7 +79,7 @@ describe("npm run bench", { timeout: 70_000 }, () => {
   it("names the benchmarks that there are when it is asked for another", async () => {
     expect(await bench("speed")).toEqual({
       code: 2,
-      said: "no such benchmark: speed (there are descriptor, spawn, weight, deploy, cli)\n",
+      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli)\n",
     });
   });
 });

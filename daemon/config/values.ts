@@ -2,11 +2,11 @@
  * The small languages inside the file's strings. Each function reads one of them and throws VALUE_INVALID with
  * the reason and the way out; the caller knows where in the file it stood.
  */
-import { isIP } from "node:net";
 import { constants } from "node:os";
 import { isAbsolute } from "node:path";
 import { formatAddress, parseAddress, SUN_PATH_MAX, type TcpAddress } from "../../handoff/address.ts";
 import { CodedError } from "../../handoff/coded-error.ts";
+import { parseNetwork } from "../../handoff/network.ts";
 
 const UNITS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
 
@@ -148,23 +148,6 @@ export function parseTcpAddress(text: string): TcpAddress {
     );
   }
   return address;
-}
-
-/** Reads a network in CIDR notation, or a single address. */
-export function parseNetwork(text: string): string {
-  const [host = "", bits, more] = text.split("/");
-  const version = isIP(host);
-  const widest = version === 6 ? 128 : 32;
-  if (
-    version === 0 ||
-    more !== undefined ||
-    (bits !== undefined && !(/^\d{1,3}$/u.test(bits) && Number(bits) <= widest))
-  ) {
-    refuse(
-      `"${text}" is not a network; an address and a prefix length are needed; write one such as "10.1.0.0/16"`,
-    );
-  }
-  return text;
 }
 
 /**

@@ -17,7 +17,15 @@ function record(phase: Deployment["phase"], more: Partial<ServiceRecord> = {}): 
     { id: "api-2", phase },
     { id: "api-1", phase: "succeeded" },
   ] as unknown as Deployment[];
-  const numbers = { lastNumber: 2, current: 1, candidate: 2, previous: null, hold: null, instances: null };
+  const numbers = {
+    lastNumber: 2,
+    current: 1,
+    candidate: 2,
+    previous: null,
+    hold: null,
+    instances: null,
+    waiting: {},
+  };
   return { service: "api", version: "1", ...numbers, deploys, generations: [], ...more };
 }
 

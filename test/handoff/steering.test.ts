@@ -12,9 +12,14 @@ import {
   type Share,
   type SteeringPlan,
 } from "../../handoff/steering.ts";
+import { type Network, parseNetwork } from "../../handoff/network.ts";
 import { inet6Packet, inetPacket, LOOPBACK6, run, type Packet } from "./cbpf.ts";
 
 const RUNS = 2000;
+
+const NETWORKS = ["0.0.0.0/0", "127.0.0.0/8", "127.77.0.0/16", "10.0.0.0/8", "64.0.0.0/2", "127.77.0.3"];
+const NETWORKS6 = ["::/0", "::/8", "::1", "::/127", "8000::/1", "2000::/3", "0:0:0:1::/64"];
+const anyNetwork = fc.constantFrom(...NETWORKS, ...NETWORKS6).map((text) => parseNetwork(text));
 
 /** A plan with shares in whole units, that sum to 1. */
 const plan: fc.Arbitrary<SteeringPlan> = fc.integer({ min: 1, max: 12 }).chain((slots) =>
@@ -23,6 +28,24 @@ const plan: fc.Arbitrary<SteeringPlan> = fc.integer({ min: 1, max: 12 }).chain((
     slots: fc.constant(slots),
     shares: sharesOver(slots),
     pins: fc.boolean(),
+  }),
+);
+
+/** The same, where clients may be told apart. */
+const anyPlan: fc.Arbitrary<SteeringPlan> = plan.chain((one) =>
+  fc.record({
+    family: fc.constant(one.family),
+    slots: fc.constant(one.slots),
+    shares: fc.constant(one.shares),
+    pins: fc.constant(one.pins),
+    sticky: fc.oneof(fc.constant(null), fc.maxSafeNat()),
+    guests: fc.oneof(
+      fc.constant(null),
+      fc.record({
+        slot: fc.integer({ min: 0, max: one.slots - 1 }),
+        networks: fc.array(anyNetwork, { maxLength: 6 }),
+      }),
+    ),
   }),
 );
 
@@ -95,7 +118,7 @@ function units(shares: readonly Share[]): Map<number, number> {
 
 describe("whatever the plan and the packet", () => {
   it("the program never returns a slot that does not exist: the kernel would fall back to its hash", () => {
-    const both = plan.chain((one) => fc.tuple(fc.constant(one), anyPacket(one.family)));
+    const both = anyPlan.chain((one) => fc.tuple(fc.constant(one), anyPacket(one.family)));
     fc.assert(
       fc.property(both, ([one, packet]) => {
         expect(run(compileSteering(one), packet)).toBeLessThan(one.slots);
@@ -104,15 +127,16 @@ describe("whatever the plan and the packet", () => {
     );
   });
 
-  it("a slot without weight is returned to its own pin only", () => {
-    const both = plan.chain((one) => fc.tuple(fc.constant(one), anyPacket(one.family)));
+  it("a pin reaches its slot; else a guest the guests' slot; else a slot is returned that has weight", () => {
+    const both = anyPlan.chain((one) => fc.tuple(fc.constant(one), anyPacket(one.family)));
     fc.assert(
       fc.property(both, ([one, packet]) => {
         const slot = run(compileSteering(one), packet);
-        if (!units(one.shares).has(slot)) {
-          expect(one.pins).toBe(true);
-          expect(pinnedTo(packet)).toBe(slot);
-        }
+        const pinned = one.pins ? pinnedTo(packet) : null;
+        if (pinned !== null && pinned >= 0 && pinned < one.slots) expect(slot).toBe(pinned);
+        else if (one.guests?.networks.some((network) => isIn(packet, network)) === true) {
+          expect(slot).toBe(one.guests.slot);
+        } else expect([...units(one.shares).keys()]).toContain(slot);
       }),
       { numRuns: RUNS },
     );
@@ -139,6 +163,16 @@ function pinnedTo({ bytes }: Packet): number | null {
   if (!LOOPBACK6.every((byte, i) => bytes[8 + i] === byte)) return null;
   const from = new DataView(bytes.buffer).getUint16(40);
   return Math.floor((from - PIN_PORT_BASE) / PIN_PORTS_PER_SLOT);
+}
+
+/** Whether the packet's source is in the network, bit by bit. */
+function isIn({ bytes }: Packet, { family, words, prefix }: Network): boolean {
+  const isInet = bytes[0] === 0x45;
+  if (isInet !== (family === "inet")) return false;
+  const bits = (each: number, width: number): string => each.toString(2).padStart(width, "0");
+  const source = [...bytes.subarray(isInet ? 12 : 8, isInet ? 16 : 24)].map((byte) => bits(byte, 8)).join("");
+  const network = words.map((word) => bits(word, 32)).join("");
+  return source.slice(0, prefix) === network.slice(0, prefix);
 }
 
 it("over all random numbers each slot gets exactly its share", () => {
@@ -233,6 +267,16 @@ it.each<[string, SteeringPlan, string]>([
     "more than all",
     { family: "inet", slots: 2, shares: [share(0, 1.5), share(1, -0.5)], pins: true },
     "a share of 1.5",
+  ],
+  [
+    "guests of a slot that is not there",
+    { family: "inet", slots: 1, shares: [share(0, 1)], pins: true, guests: { slot: 1, networks: [] } },
+    "guests of slot 1 of 1",
+  ],
+  [
+    "a salt that is no whole number",
+    { family: "inet", slots: 2, shares: [share(0, 0.5), share(1, 0.5)], pins: true, sticky: 0.5 },
+    "a salt of 0.5",
   ],
 ])("a plan with %s is a bug and is said so", (_, of, reason) => {
   expect(() => compileSteering(of)).toThrow(reason);

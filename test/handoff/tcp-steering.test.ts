@@ -1,7 +1,11 @@
 /** Weights, gate and pin against the real kernel. */
 import { describe, expect, it } from "vitest";
+import { Descriptor } from "../../handoff/descriptor.ts";
+import { isFree, isReached, type Listener } from "../../handoff/listener.ts";
 import { native, SO } from "../../handoff/native.ts";
-import type { Listener } from "../../handoff/listener.ts";
+import { MAX_NETWORKS, parseNetwork, parseNetworks } from "../../handoff/network.ts";
+import type { SteerOptions } from "../../handoff/steering.ts";
+import { TcpListener } from "../../handoff/tcp-listener.ts";
 import { lost, startLoad } from "../support/load.ts";
 import { expectTableUnchanged } from "./native-support.ts";
 import {
@@ -9,6 +13,7 @@ import {
   closeServers,
   dial,
   openTcp,
+  options,
   serve,
   spread,
   spreadOver,
@@ -20,7 +25,7 @@ import {
 expectTableUnchanged();
 closeListeners();
 
-const CONNECTIONS = 20_000;
+const CONNECTIONS = 40_000;
 
 /** The listener's kinds, with the place from which clients reach each. */
 const KINDS = [
@@ -42,18 +47,31 @@ function expectShare(count: number, n: number, share: number): void {
   expect(Math.abs(count - n * share), `${count} of ${n}, expected ${share}`).toBeLessThanOrEqual(allowed);
 }
 
-describe.each(KINDS)("an address of the kind $kind", ({ address, via }) => {
-  it.each([0.05, 0.5])(`gives a slot of weight %d its share of ${CONNECTIONS} connections`, async (share) => {
-    const listener = await openTcp(address, 3);
-    listener.steer([
-      { slot: 0, share: 1 - share },
-      { slot: 2, share },
-    ]);
-    const [first = 0, second, third = 0] = spreadOver(listener, CONNECTIONS, reach(listener, via));
-    expect([second, first + third]).toEqual([0, CONNECTIONS]);
-    expectShare(third, CONNECTIONS, share);
-  });
+describe.each([
+  { kind: "IPv4", address: "tcp:127.0.0.1:0", via: ["127.0.0.1"] },
+  { kind: "IPv6", address: "tcp:[::1]:0", via: ["::1"] },
+  { kind: "dual-stack, by both in turn", address: "tcp:[::]:0", via: ["::1", "127.0.0.1"] },
+])("an address of the kind $kind", ({ address, via }) => {
+  it.each([0.01, 0.05, 0.5])(
+    `gives a slot of weight %d its share of ${CONNECTIONS} connections`,
+    async (share) => {
+      const listener = await openTcp(address, 3);
+      listener.steer([
+        { slot: 2, share },
+        { slot: 0, share: 1 - share },
+      ]);
+      const fds = listener.slots.map(({ fd }) => fd);
+      const where = via.map((host) => reach(listener, host));
+      const [first = 0, second, third = 0] = spread(fds, CONNECTIONS, (n) => {
+        return dial(where[n % where.length] ?? whereOf(listener));
+      });
+      expect([second, first + third]).toEqual([0, CONNECTIONS]);
+      expectShare(third, CONNECTIONS, share);
+    },
+  );
+});
 
+describe.each(KINDS)("an address of the kind $kind", ({ address, via }) => {
   it("gives everything to a slot of weight 1, and nothing to the others, from the moment of the change", async () => {
     const listener = await openTcp(address, 3);
     const where = reach(listener, via);
@@ -141,22 +159,124 @@ it("where pins are not always honoured, they are while somebody asks for it, and
   expect(spreadPinned(listener, 1, 100)).toEqual([100, 0]);
 });
 
-it("1,000 weight changes under load fail no connection, and every slot gets some", async () => {
-  const listener = await openTcp("tcp:127.0.0.1:0", 3);
-  const servers = await Promise.all([0, 1, 2].map((slot) => serve(listener, slot)));
-  const load = startLoad({ target: listener.address, mode: "new", connections: 8 });
-  await load.started;
-  for (let change = 0; change < 1000; change++) {
-    const share = (change % 21) / 20;
-    listener.steer([
-      { slot: change % 3, share },
-      { slot: (change + 1) % 3, share: 1 - share },
-    ]);
-    await new Promise(setImmediate);
+/** How weights are changed a thousand times: the share of the slot that grows, and what else holds. */
+const CHANGES: Record<string, (change: number) => { share: number; options?: SteerOptions }> = {
+  "at random": () => ({ share: Math.random() }),
+  "up a ladder": (change) => ({ share: [0, 0.05, 0.5, 1][change % 4] ?? 0 }),
+  "from all to nothing": (change) => ({ share: change % 2 }),
+  "up a ladder, with sticky clients and guests": (change) => ({
+    share: [0, 0.05, 0.5, 1][change % 4] ?? 0,
+    options: {
+      sticky: change,
+      guests: { slot: change % 3, networks: parseNetworks(["127.0.1.0/26", "::1"]) },
+    },
+  }),
+};
+
+describe.each(Object.keys(CHANGES))("1,000 weight changes %s under load", (how) => {
+  it.each([
+    ["IPv4", "tcp:127.0.0.1:0"],
+    ["IPv6", "tcp:[::1]:0"],
+  ])("fail no connection over %s, and every slot gets some", async (_, address) => {
+    const listener = await openTcp(address, 3);
+    const servers = await Promise.all([0, 1, 2].map((slot) => serve(listener, slot)));
+    const load = startLoad({ target: listener.address, mode: "new", connections: 8 });
+    await load.started;
+    for (let change = 0; change < 1000; change++) {
+      const { share, options } = CHANGES[how]?.(change) ?? { share: 0 };
+      const shares = [
+        { slot: Math.floor(change / 4) % 3, share },
+        { slot: Math.floor(change / 4 + 1) % 3, share: 1 - share },
+      ];
+      listener.steer(shares, options);
+      await new Promise(setImmediate);
+    }
+    // A salt may leave one client with one slot for good.
+    listener.steer([0, 1, 2].map((slot) => ({ slot, share: 1 / 3 })));
+    await Promise.all([0, 1, 2].map((generation) => load.sawGeneration(generation)));
+    const report = await load.stop();
+    expect(lost(report)).toEqual({ refused: 0, reset: 0, cut: 0, late: 0 });
+    expect(report.ok).toBeGreaterThan(100);
+    await closeServers(servers);
+  });
+});
+
+it("what is in force can be read, is replaced as a whole, and is what a resumed listener goes on with", async () => {
+  const listener = await openTcp("tcp:127.0.0.1:0", 2);
+  const shares = [
+    { slot: 1, share: 0.25 },
+    { slot: 0, share: 0.75 },
+  ];
+  const guests = { slot: 1, networks: parseNetworks(["127.0.0.0/8"]) };
+  listener.steer(shares, { sticky: 7, guests });
+  expect(listener.steering).toEqual({ shares, sticky: 7, guests });
+  expect(listener.shares).toEqual(shares);
+  const kept = listener.slots.map(({ fd }) => new Descriptor(native.duplicate(fd)));
+  const resumed = TcpListener.resume(options(listener.address), kept, shares, { sticky: 7, guests });
+  expect(resumed.steering).toEqual(listener.steering);
+  for (const descriptor of kept) descriptor.close();
+
+  // Other reasons to attach a program leave it as it is.
+  const { length } = listener.slots;
+  await listener.take("test/2");
+  expect(listener.slots).toHaveLength(length + 1);
+  expect(listener.steering).toEqual({ shares, sticky: 7, guests });
+  expect(spreadOver(listener, 100)).toEqual([0, 100, 0]);
+  listener.steer(shares);
+  expect(listener.steering).toEqual({ shares, sticky: null, guests: null });
+  expect(spreadOver(listener, 200)[0]).toBeGreaterThan(50);
+});
+
+it("a program that the kernel does not get leaves the one before in force", async () => {
+  const listener = await openTcp("tcp:127.0.0.1:0", 2);
+  const shares = [{ slot: 1, share: 1 }];
+  listener.steer(shares);
+  const before = listener.steering;
+  const networks = Array.from({ length: MAX_NETWORKS + 1 }, (_, n) => `127.0.${n}.0/24`).map((text) =>
+    parseNetwork(text),
+  );
+  expect(() => listener.steer([{ slot: 0, share: 1 }], { guests: { slot: 0, networks } })).toThrow(
+    "too many",
+  );
+  expect(() => listener.steer([{ slot: 2, share: 1 }])).toThrow("slot 2 of 2");
+  expect(listener.steering).toBe(before);
+  expect(spreadOver(listener, 100)).toEqual([0, 100]);
+});
+
+it("a slot that has guests is not given away, nor is one that they have only just left while they may still be on their way", async () => {
+  const listener = await openTcp("tcp:127.0.0.1:0", 2);
+  const [, second] = listener.slots;
+  if (second === undefined) throw new Error("two slots");
+  second.owner = null;
+  listener.steer([{ slot: 0, share: 1 }], { guests: { slot: 1, networks: parseNetworks(["10.0.0.0/8"]) } });
+  expect([isReached(listener.steering, 1), isFree(listener, second), second.isSettled]).toEqual([
+    true,
+    false,
+    false,
+  ]);
+  expect((await listener.take("test/2")).index).toBe(2);
+  listener.steer([{ slot: 0, share: 1 }], { guests: { slot: 1, networks: [] } });
+  expect([isReached(listener.steering, 1), isFree(listener, second)]).toEqual([false, true]);
+});
+
+it("the backlog of every slot changes while it lives: for what waits, for new slots, and after an owner changed it", async () => {
+  const listener = await openTcp("tcp:127.0.0.1:0", 2, { backlog: 64 });
+  const waiting = [0, 1, 2].map(() => dial(whereOf(listener)));
+  const limits = (): number[] => listener.slots.map(({ queue }) => queue.limit);
+  expect(limits()).toEqual([64, 64]);
+  listener.setBacklog(7);
+  expect([listener.backlog, ...limits()]).toEqual([7, 7, 7]);
+  expect(listener.slots[0]?.queue.length).toBe(3);
+  native.listen(listener.slots[1]?.fd ?? -1, 511); // As Node does.
+  listener.slots[1]?.assertBacklog(listener.backlog);
+  await listener.take("test/2");
+  expect(limits()).toEqual([7, 7, 7]);
+  listener.setBacklog(128);
+  expect([listener.backlog, ...limits()]).toEqual([128, 128, 128, 128]);
+  // A member that listens again keeps its place in the group.
+  for (const slot of [0, 1, 2]) {
+    listener.steer([{ slot, share: 1 }]);
+    expect(spreadOver(listener, 20)[slot]).toBeGreaterThanOrEqual(20);
   }
-  await Promise.all([0, 1, 2].map((generation) => load.sawGeneration(generation)));
-  const report = await load.stop();
-  expect(lost(report)).toEqual({ refused: 0, reset: 0, cut: 0, late: 0 });
-  expect(report.ok).toBeGreaterThan(100);
-  await closeServers(servers);
+  for (const client of waiting) client.close();
 });

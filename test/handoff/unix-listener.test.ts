@@ -5,7 +5,8 @@ import { beforeEach, expect, it } from "vitest";
 import type { Descriptor } from "../../handoff/descriptor.ts";
 import { slotName } from "../../handoff/listener.ts";
 import { native } from "../../handoff/native.ts";
-import { UnixListener } from "../../handoff/unix-listener.ts";
+import { parseNetworks } from "../../handoff/network.ts";
+import { AbstractListener, UnixListener } from "../../handoff/unix-listener.ts";
 import { lost, startLoad } from "../support/load.ts";
 import { expectTableUnchanged } from "./native-support.ts";
 import {
@@ -178,4 +179,35 @@ it("a listener with a path is a bug with a weight between 0 and 1, and stays whe
   const halves = [0, 1].map((slot) => ({ slot, share: 0.5 }));
   expect(() => listener.steer(halves)).toThrow("one slot at weight 1");
   expect(spreadUnix(listener, 10)).toEqual([10, 0]);
+});
+
+it("a unix listener cannot tell clients apart, nor a shared one generations, and says so before it changes anything", async () => {
+  const listener = await openUnix(path, 2);
+  const guests = { slot: 1, networks: parseNetworks(["10.0.0.0/8"]) };
+  const whole = [{ slot: 1, share: 1 }];
+  const shared = tracked(await AbstractListener.open(options("unix:@steering"), `steering-${process.pid}`));
+  for (const each of [listener, shared]) {
+    expect(() => each.steer(whole, { guests })).toThrow("cannot tell clients apart");
+    expect(() => each.steer(whole, { sticky: 1 })).toThrow("cannot tell clients apart");
+    expect(each.steering).toEqual({ shares: [{ slot: 0, share: 1 }], sticky: null, guests: null });
+  }
+  expect(() => shared.steer([0, 1].map((slot) => ({ slot, share: 0.5 })))).toThrow("has no weights");
+  expect(spreadUnix(listener, 10)).toEqual([10, 0]);
+  listener.steer(whole, { sticky: null, guests: null });
+  expect(listener.steering.shares).toEqual(whole);
+});
+
+it("the backlog of a unix listener changes while it lives, also for slots that come later", async () => {
+  const listener = await openUnix(path, 2, { backlog: 64 });
+  const shared = tracked(
+    await AbstractListener.open(options("unix:@backlog", { backlog: 64 }), `backlog-${process.pid}`),
+  );
+  for (const each of [listener, shared]) {
+    expect(each.slots.map(({ queue }) => queue.limit)).toEqual(each.slots.map(() => 64));
+    each.setBacklog(9);
+    await each.take("test/next");
+    expect(each.backlog).toBe(9);
+    expect(each.slots.map(({ queue }) => queue.limit)).toEqual(each.slots.map(() => 9));
+  }
+  expect(listener.slots).toHaveLength(3);
 });

@@ -156,7 +156,7 @@ const BAD: readonly (readonly [file: string, line: number, phrases: readonly str
     ["3 samples, one every 15s, take 30s", "the deadline of 30s is over before", "take fewer samples"],
   ],
   ["strategy", 7, ["is not one of blue-green", 'did you mean "blue-green"?']],
-  ["pin", 7, ["is not a network", '"10.1.0.0/16"']],
+  ["pin", 7, ["is not a network", '"10.1.0.0/24"']],
   ["signal-unknown", 7, ['"SIGTREM" is not a signal', "SIGTERM"]],
   ["signal-number", 7, ['"15" is a number', "write the name"]],
   ["signal-kill", 7, ["SIGKILL cannot be handled", "SIGTERM"]],
