@@ -5,7 +5,15 @@
  * Whatever is refused or fails as expected is thrown as a CodedError, whose code problem.ts turns into a status.
  */
 import type { EventLog } from "./events.ts";
-import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "./schemas.ts";
+import type {
+  Deploy,
+  DeployList,
+  DeployQuery,
+  DeployRequest,
+  Generation,
+  Health,
+  Status,
+} from "./schemas.ts";
 
 export type Awaitable<T> = T | Promise<T>;
 
@@ -37,6 +45,12 @@ export interface Operations {
   rollback(service: string, caller: Caller): Awaitable<Deploy>;
   /** A deploy of the release that is current. */
   restart(service: string, caller: Caller): Awaitable<Deploy>;
+
+  /**
+   * A draining generation is ended now: what is left of it is killed. Returns when that is written down. Throws
+   * GENERATION_UNKNOWN, and GENERATION_IN_USE for one that does not drain.
+   */
+  endGeneration(service: string, number: number, caller: Caller): Awaitable<Generation>;
 
   /** The newest first. Throws SERVICE_UNKNOWN for a service that is neither configured nor remembered. */
   listDeploys(query: DeployQuery): Awaitable<DeployList>;

@@ -8,6 +8,7 @@ import { packageVersion } from "../handoff/version.ts";
 import { abortCommand } from "./commands/abort.ts";
 import { continueCommand } from "./commands/continue.ts";
 import { deployCommand } from "./commands/deploy.ts";
+import { endCommand } from "./commands/end.ts";
 import { eventsCommand } from "./commands/events.ts";
 import { historyCommand } from "./commands/history.ts";
 import { listenersCommand } from "./commands/listeners.ts";
@@ -65,6 +66,7 @@ const COMMANDS = [
   abortCommand,
   rollbackCommand,
   restartCommand,
+  endCommand,
   listenersCommand,
   historyCommand,
   eventsCommand,

@@ -3,6 +3,7 @@ import type { Reason } from "../deploy/deployment.ts";
 import type { GenerationState } from "../deploy/fleet.ts";
 import type { TransitionTable } from "../handoff/machine.ts";
 import type { ServiceConfig } from "./config/config.ts";
+import type { TrafficRecord } from "./traffic.ts";
 import { type InstanceRecord, vacantInstance } from "./instance.ts";
 
 export type GenerationEvent = "ready" | "admit" | "park" | "retire" | "end" | "fail";
@@ -34,6 +35,8 @@ export interface GenerationRecord {
   readonly slots: Readonly<Record<string, number>>;
   readonly marks: readonly number[];
   readonly instances: readonly InstanceRecord[];
+  /** undefined in what an earlier version wrote. */
+  readonly traffic?: TrafficRecord;
   /** As it was when the generation was started: restarts run what was deployed, whatever the file says by now. */
   readonly config: ServiceConfig;
 }

@@ -23,6 +23,7 @@ import { Instances } from "./instances.ts";
 import { awaitReady } from "./readiness.ts";
 import { retire } from "./retirement.ts";
 import type { Surroundings } from "./surroundings.ts";
+import { Traffic } from "./traffic.ts";
 import { ACCEPT_MS, type Placement, verify } from "./verification.ts";
 
 export interface GenerationHooks {
@@ -39,6 +40,7 @@ export class Generation {
   readonly version: string | null;
   readonly config: ServiceConfig;
   readonly startedAt: number;
+  readonly traffic: Traffic;
   readonly #listeners: ReadonlyMap<string, Listener>;
   readonly #surroundings: Surroundings;
   readonly #hooks: GenerationHooks;
@@ -73,6 +75,7 @@ export class Generation {
     this.#hooks = hooks;
     this.#surroundings = surroundings;
     this.#machine = new Machine(GENERATION, record.state, record.since);
+    this.traffic = new Traffic(record.traffic, () => this.#hooks.onChange());
     this.#marks = [...record.marks];
     this.#weight = record.weight;
     this.#exits = record.exits;
@@ -158,6 +161,7 @@ export class Generation {
       slots: Object.fromEntries(this.#placements.map(({ listener, slot }) => [listener.name, slot.index])),
       marks: this.#marks,
       instances: this.#instances.records,
+      traffic: this.traffic.record,
       config: this.config,
     };
   }
@@ -167,8 +171,7 @@ export class Generation {
     this.#begin(async () => {
       for (const name of this.config.listeners) {
         const listener = this.#listeners.get(name);
-        if (listener === undefined)
-          throw new Error(`service ${this.config.name} without its listener ${name}`);
+        if (listener === undefined) throw new Error(`${this.config.name} without its listener ${name}`);
         const slot = await listener.take(this.name);
         this.#placements.push({ listener, slot });
         if (slot.mark !== 0) this.#marks.push(slot.mark);
@@ -331,7 +334,6 @@ export class Generation {
 
   #ready(instances: readonly Instance[]): void {
     if (!this.#instances.markReady(instances, this.#weight > 0)) return;
-    // Applications change the backlog on the description that all share (Node sets 511).
     for (const { listener, slot } of this.#placements) slot.assertBacklog(listener.backlog);
     if (this.#instances.ready === this.#instances.all.length) {
       this.#clearReadyDeadline();

@@ -11,6 +11,7 @@ import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { Deploys } from "./deploys.ts";
 import { nothingRuns, stopping } from "./errors.ts";
+import type { Remembered } from "./evidence.ts";
 import { FirstStart } from "./first-start.ts";
 import { Generation, type GenerationHooks } from "./generation.ts";
 import { newGeneration } from "./generation-record.ts";
@@ -96,7 +97,7 @@ export class Service implements Fleet {
   }
 
   /** The newest first. */
-  get deploys(): readonly Deployment[] {
+  get deploys(): readonly Remembered[] {
     return this.#deploys.all;
   }
 
@@ -150,6 +151,7 @@ export class Service implements Fleet {
     await proveSlots(this.name, this.#listeners.values(), this.generations, this.#surroundings);
     await this.#idle.findHolders();
     this.#deploys.goOn();
+    this.#persist();
     // Those that no role and no deploy needs: a failed candidate that was still being ended.
     const needed = new Set([this.#current, this.#candidate, this.#previous]);
     for (const generation of this.#generations.values()) {
@@ -288,7 +290,7 @@ export class Service implements Fleet {
     // From here on there is no way back but another deploy: this is the release that a reboot starts.
     if (phase === "draining" || phase === "succeeded") this.#version = version;
     try {
-      this.#deploys.record(deployment, () => this.#write());
+      this.#deploys.record(deployment, () => this.write());
     } catch (error) {
       this.#lastNumber = before.lastNumber;
       this.#version = before.version;
@@ -375,13 +377,14 @@ export class Service implements Fleet {
 
   #persist(): void {
     try {
-      this.#write();
+      this.write();
     } catch (error) {
       this.#surroundings.log.error({ err: error, service: this.name }, "the state cannot be written");
     }
   }
 
-  #write(): void {
+  /** Throws when the state cannot be written. */
+  write(): void {
     this.#store.write({
       service: this.name,
       lastNumber: this.#lastNumber,

@@ -27,6 +27,7 @@ import { join } from "node:path";
 import { type Deployment, isTerminal } from "../deploy/deployment.ts";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
 import { cannotPrepare, snapshotUnreadable } from "./errors.ts";
+import type { Remembered } from "./evidence.ts";
 import type { GenerationRecord } from "./generation-record.ts";
 import { bootId } from "./proc.ts";
 
@@ -42,7 +43,7 @@ export interface ServiceRecord {
   readonly candidate: number | null;
   readonly previous: number | null;
   /** The newest first; ended ones are kept for `history` and `rollback`. */
-  readonly deploys: readonly Deployment[];
+  readonly deploys: readonly Remembered[];
   /** Those that have not ended. */
   readonly generations: readonly GenerationRecord[];
 }

@@ -3,8 +3,8 @@ import type { FastifyBaseLogger, FastifyRequest } from "fastify";
 import { serviceUnknown } from "../errors.ts";
 import type { EventStreams } from "../event-stream.ts";
 import type { Idempotency } from "../idempotency.ts";
-import type { Caller, Operations } from "../operations.ts";
-import type { Deploy, Service } from "../schemas.ts";
+import type { Awaitable, Caller, Operations } from "../operations.ts";
+import type { Service } from "../schemas.ts";
 
 /** What every resource has at hand. */
 export interface RouteContext {
@@ -27,11 +27,11 @@ export function findService(operations: Operations, name: string): Service {
 }
 
 /** Does what the request asks for, once per Idempotency-Key when it has one. */
-export async function once(
+export async function once<T>(
   { idempotency, callerOf }: RouteContext,
   request: FastifyRequest,
-  act: (caller: Caller) => Deploy | Promise<Deploy>,
-): Promise<Deploy> {
+  act: (caller: Caller) => Awaitable<T>,
+): Promise<T> {
   const caller = callerOf(request);
   const key = request.headers["idempotency-key"];
   if (typeof key !== "string" || key === "") return act(caller);

@@ -1,5 +1,5 @@
 /** A daemon that does what the test says: the port's other implementation. */
-import { deployUnknown, serviceUnknown } from "../../admin-api/errors.ts";
+import { deployUnknown, generationUnknown, serviceUnknown } from "../../admin-api/errors.ts";
 import { EventLog } from "../../admin-api/events.ts";
 import type { Caller, MetricsPage, Operations } from "../../admin-api/operations.ts";
 import type {
@@ -7,6 +7,7 @@ import type {
   DeployList,
   DeployQuery,
   DeployRequest,
+  Generation,
   Health,
   Phase,
   Reason,
@@ -76,6 +77,14 @@ export class FakeOperations implements Operations {
     const baking = this.#running();
     if (baking === null) return this.#begin(service, "40", {}, caller);
     return this.enter(baking.id, "rolling-back");
+  }
+
+  endGeneration(service: string, number: number, caller: Caller): Generation {
+    this.#known(service);
+    const generation = this.#service().generations.find((each) => each.number === number);
+    if (generation === undefined) throw generationUnknown(service, number, [3]);
+    this.#asked(caller);
+    return generation;
   }
 
   listDeploys({ service, limit = 20, before }: DeployQuery): DeployList {

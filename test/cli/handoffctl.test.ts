@@ -20,6 +20,7 @@ test.each([
   [["deploy", "api", "--detach"], "id"],
   [["restart", "api", "--detach"], "id"],
   [["rollback", "api", "--detach"], "id"],
+  [["end", "api", "3"], "number"],
 ] as const)("%j with --json answers with one JSON document", async (args, field) => {
   const { path } = await serve();
   const { code, stdout, stderr } = await handoffctl(path, ...args, "--json");
@@ -74,6 +75,8 @@ test.each([
   ["a version that cannot be one", ["deploy", "api", "../42"]],
   ["a service that is not there", ["deploy", "apo"]],
   ["a URL that is none", ["--url", "nonsense", "status"]],
+  ["a generation that is no number", ["end", "api", "0"]],
+  ["a generation that is not there", ["end", "api", "9"]],
   ["neither a deploy nor a service", ["abort", "apo"]],
 ])("%s is exit code 2 with a sentence on stderr and nothing on stdout", async (_title, args) => {
   const { path, operations } = await serve();
