@@ -46,14 +46,14 @@ export async function retire(generation: Generation, surroundings: Surroundings)
         if (kill.isUnderway) return;
         kill.isUnderway = true;
         const open = surroundings.connectionsOf(generation.marks);
-        traffic.cut(open);
+        // A daemon that died while it killed has counted more than are left.
+        traffic.cut(open === null ? null : Math.max(open, traffic.record.cut ?? 0));
         if (open !== null) surroundings.tally.connectionsCut(name, open);
       };
       const { killed } = await endGroup(process, signal, deadline, beforeKill, traffic.over);
       if (killed > 0) sayKilled(generation, killed, surroundings);
     }),
   );
-  // A daemon that died while it killed has counted already.
   if (traffic.record.cut === null && generation.marks.length > 0) traffic.cut(0);
   const { cut, ended } = traffic.record;
   if (ended !== null) {

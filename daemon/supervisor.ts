@@ -74,9 +74,9 @@ export class Supervisor implements Operations {
         this.events.append({ type, message, ...about });
       },
       connectionsOf: (marks) => {
-        return marks.length === 0 ? null : openOf(marks, this.#marks?.count() ?? null);
+        return marks.length === 0 ? null : openOf(marks, this.#count());
       },
-      connections: () => this.#marks?.count() ?? null,
+      connections: () => this.#count(),
       keepers: () => new Set([process.pid, ...(this.#keeperPid === null ? [] : [this.#keeperPid])]),
     };
   }
@@ -236,7 +236,7 @@ export class Supervisor implements Operations {
   }
 
   status(): Status {
-    const connections = this.#marks?.count() ?? null;
+    const connections = this.#count();
     for (const service of this.#services.values()) {
       for (const { marks, traffic } of service.generations) traffic.seen(openOf(marks, connections));
       // What it finds is shown by the next look: this one does not wait for it.
@@ -290,7 +290,7 @@ export class Supervisor implements Operations {
 
   endGeneration(name: string, number: number, caller: Caller): GenerationBody {
     const generation = endByHand(this.#service(name), number, caller.name, Date.now());
-    return generationBody(generation, this.#marks?.count() ?? null);
+    return generationBody(generation, this.#count());
   }
 
   async listDeploys({ service, limit = PAGE, before }: DeployQuery): Promise<DeployList> {
@@ -333,6 +333,16 @@ export class Supervisor implements Operations {
     const deploy = deployBody(this.#find(id).service.ask(id, wish));
     this.#surroundings.history.append({ type: wish, id, service: deploy.service, by: caller.name });
     return deploy;
+  }
+
+  /** Open connections by mark. A count that fails (the table changes under it too fast) stops nothing: it is not known. */
+  #count(): ReadonlyMap<number, number> | null {
+    try {
+      return this.#marks?.count() ?? null;
+    } catch (error) {
+      this.#log.warn({ err: error }, "connections cannot be counted");
+      return null;
+    }
   }
 
   /** The deploy under way that starts or ends this generation: whoever follows it sees what becomes of that. */
