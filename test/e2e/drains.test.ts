@@ -47,46 +47,50 @@ function history(): Entry[] {
   return text.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line) as Entry]));
 }
 
-test("three generations drain at once, each is shown with its time and its connections, and deploys go on", async () => {
-  await using load = startLoad({ target: address.target, mode: "new", connections: 4, rate: 100 });
-  await load.started;
-  const began = Date.now();
-  using one = await leaveBehind(1, "v1");
-  using two = await leaveBehind(2, "v2");
-  using three = await leaveBehind(3, "v3");
-  // Each would have had to wait for the one before.
-  expect(Date.now() - began).toBeLessThan(20_000);
+test(
+  "three generations drain at once, each is shown with its time and its connections, and deploys go on",
+  { timeout: 60_000 },
+  async () => {
+    await using load = startLoad({ target: address.target, mode: "new", connections: 4, rate: 100 });
+    await load.started;
+    const began = Date.now();
+    using one = await leaveBehind(1, "v1");
+    using two = await leaveBehind(2, "v2");
+    using three = await leaveBehind(3, "v3");
+    // Each would have had to wait for the one before.
+    expect(Date.now() - began).toBeLessThan(20_000);
 
-  const shown = await eventually("three that have settled", async () => {
-    const found = await draining();
-    return found.length === 3 && found.every(({ draining: drain }) => deadlineOf(drain) < Infinity)
-      ? found
-      : undefined;
-  });
-  expect(shown.map(({ number, draining: drain }) => [number, drain?.connections])).toEqual([
-    [1, 1],
-    [2, 2],
-    [3, 3],
-  ]);
-  for (const { draining: drain } of shown) {
-    const since = Date.parse(drain?.since ?? "");
-    expect(since).toBeGreaterThanOrEqual(began);
-    const lasts = deadlineOf(drain) - since;
-    expect(lasts).toBeGreaterThanOrEqual(DRAIN_S * 1000);
-    expect(lasts).toBeLessThanOrEqual(DRAIN_S * 1000 + 6000); // drain.settle, and what it takes to look
-  }
-  const { stdout } = await daemon.cli("status");
-  expect(stdout).toMatch(/generation 1 has drained for \d+ s, at most \d+ min more; 1 connection open\n/);
-  expect(stdout).toMatch(/generation 3 has drained for \d+ s, at most \d+ min more; 3 connections open\n/);
-  for (const line of stdout.split("\n")) expect(line.length, line).toBeLessThanOrEqual(80);
+    const shown = await eventually("three that have settled", async () => {
+      const found = await draining();
+      return found.length === 3 && found.every(({ draining: drain }) => deadlineOf(drain) < Infinity)
+        ? found
+        : undefined;
+    });
+    expect(shown.map(({ number, draining: drain }) => [number, drain?.connections])).toEqual([
+      [1, 1],
+      [2, 2],
+      [3, 3],
+    ]);
+    for (const { draining: drain } of shown) {
+      const since = Date.parse(drain?.since ?? "");
+      expect(since).toBeGreaterThanOrEqual(began);
+      const lasts = deadlineOf(drain) - since;
+      expect(lasts).toBeGreaterThanOrEqual(DRAIN_S * 1000);
+      expect(lasts).toBeLessThanOrEqual(DRAIN_S * 1000 + 6000); // drain.settle, and what it takes to look
+    }
+    const { stdout } = await daemon.cli("status");
+    expect(stdout).toMatch(/generation 1 has drained for \d+ s, at most \d+ min more; 1 connection open\n/);
+    expect(stdout).toMatch(/generation 3 has drained for \d+ s, at most \d+ min more; 3 connections open\n/);
+    for (const line of stdout.split("\n")) expect(line.length, line).toBeLessThanOrEqual(80);
 
-  // What is finished ends its generation at once, the youngest first if it so happens.
-  three.finish();
-  await eventually("the end of generation 3", async () => (await draining()).length === 2);
-  expect((await daemon.untilDeploy("api-4")).phase).toBe("succeeded");
-  expect(one.cut + two.cut).toBe(0);
-  expect(lost(await load.stop())).toEqual(NOTHING);
-});
+    // What is finished ends its generation at once, the youngest first if it so happens.
+    three.finish();
+    await eventually("the end of generation 3", async () => (await draining()).length === 2);
+    expect((await daemon.untilDeploy("api-4")).phase).toBe("succeeded");
+    expect(one.cut + two.cut).toBe(0);
+    expect(lost(await load.stop())).toEqual(NOTHING);
+  },
+);
 
 test("a generation that drains is ended by hand, which cuts what it has, counts that and says who did it", async () => {
   using kept = await leaveBehind(1, "v1");
@@ -140,23 +144,27 @@ test("only a generation that drains is ended by hand; the others are refused wit
   expect(await end(1)).toMatchObject({ status: 404 });
 });
 
-test("an end by hand that the daemon did not live to do is done by the next one", async () => {
-  using answers = await leaveBehind(2, "v1");
-  const one = await eventually("a drain", async () => (await draining())[0]);
-  const pid = one.instances[0]?.pid ?? 0;
-  // A stopped daemon answers nothing and kills nobody; the record of an end is what a killed one may have left.
-  daemon.kill("SIGKILL");
-  await daemon.exit;
-  endInSnapshot(`${daemon.folder}/state/services`, 1, "someone (uid 7)");
-  expect(alive(pid)).toBe(true);
-  await daemon.restart();
-  await eventually("the end of generation 1", async () => (await draining()).length === 0);
-  await eventually("two cut connections", () => answers.cut === 2);
-  expect(await daemon.untilDeploy("api-2")).toMatchObject({
-    phase: "succeeded",
-    evidence: { previous: { cut: 2, endedBy: "someone (uid 7)" } },
-  });
-});
+test(
+  "an end by hand that the daemon did not live to do is done by the next one",
+  { timeout: 60_000 },
+  async () => {
+    using answers = await leaveBehind(2, "v1");
+    const one = await eventually("a drain", async () => (await draining())[0]);
+    const pid = one.instances[0]?.pid ?? 0;
+    // A stopped daemon answers nothing and kills nobody; the record of an end is what a killed one may have left.
+    daemon.kill("SIGKILL");
+    await daemon.exit;
+    endInSnapshot(`${daemon.folder}/state/services`, 1, "someone (uid 7)");
+    expect(alive(pid)).toBe(true);
+    await daemon.restart();
+    await eventually("the end of generation 1", async () => (await draining()).length === 0);
+    await eventually("two cut connections", () => answers.cut === 2);
+    expect(await daemon.untilDeploy("api-2")).toMatchObject({
+      phase: "succeeded",
+      evidence: { previous: { cut: 2, endedBy: "someone (uid 7)" } },
+    });
+  },
+);
 
 function deadlineOf(drain: GenerationStatus["draining"]): number {
   return drain === undefined ? Infinity : Date.parse(drain.deadline);

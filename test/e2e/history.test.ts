@@ -81,29 +81,33 @@ test("a deploy is in the history once, with who, why and both generations' conne
   expect(stdout).toMatch(/^api-2: connections of generation 1: 6 when traffic moved, 6 at most/m);
 });
 
-test("a daemon that is killed before it knows what it has written writes it again, and shows it once", async () => {
-  await daemon.deploy("v1");
-  await eventually("the entry", () => deploysInFile().includes("api-2"));
-  await killBeforeItKnows("api-2");
-  await daemon.restart();
-  expect(deploysInFile()).toEqual(["api-1", "api-2", "api-2"]);
-  expect(await listed()).toEqual(["api-2", "api-1"]);
+test(
+  "a daemon that is killed before it knows what it has written writes it again, and shows it once",
+  { timeout: 60_000 },
+  async () => {
+    await daemon.deploy("v1");
+    await eventually("the entry", () => deploysInFile().includes("api-2"));
+    await killBeforeItKnows("api-2");
+    await daemon.restart();
+    expect(deploysInFile()).toEqual(["api-1", "api-2", "api-2"]);
+    expect(await listed()).toEqual(["api-2", "api-1"]);
 
-  // Killed in the middle of the write: the line is torn, and the next one is whole.
-  await daemon.deploy("v2");
-  await eventually("the entry", () => deploysInFile().includes("api-3"));
-  await killBeforeItKnows("api-3");
-  truncateSync(file(), readFileSync(file()).length - 40);
-  expect(deploysInFile()).not.toContain("api-3");
-  await daemon.restart();
-  expect(deploysInFile()).toEqual(["api-1", "api-2", "api-2", "api-3"]);
-  expect(await listed()).toEqual(["api-3", "api-2", "api-1"]);
+    // Killed in the middle of the write: the line is torn, and the next one is whole.
+    await daemon.deploy("v2");
+    await eventually("the entry", () => deploysInFile().includes("api-3"));
+    await killBeforeItKnows("api-3");
+    truncateSync(file(), readFileSync(file()).length - 40);
+    expect(deploysInFile()).not.toContain("api-3");
+    await daemon.restart();
+    expect(deploysInFile()).toEqual(["api-1", "api-2", "api-2", "api-3"]);
+    expect(await listed()).toEqual(["api-3", "api-2", "api-1"]);
 
-  // And it knows by then: nothing is written a third time.
-  daemon.kill("SIGKILL");
-  await daemon.restart();
-  expect(deploysInFile()).toEqual(["api-1", "api-2", "api-2", "api-3"]);
-});
+    // And it knows by then: nothing is written a third time.
+    daemon.kill("SIGKILL");
+    await daemon.restart();
+    expect(deploysInFile()).toEqual(["api-1", "api-2", "api-2", "api-3"]);
+  },
+);
 
 test("a full disk stops no deploy, is told and counted, and what it kept out is written when there is room", async () => {
   rmSync(file());
