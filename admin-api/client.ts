@@ -113,6 +113,10 @@ export class Client {
     return this.#ask("PUT", path`/v1/services/${service}/scale`, { instances });
   }
 
+  async endGeneration(service: string, number: number): Promise<Generation> {
+    return this.#ask("POST", path`/v1/services/${service}/generations/${String(number)}/end`);
+  }
+
   async listDeploys(query: DeployQuery = {}): Promise<DeployList> {
     const given = Object.entries(query).map(([name, value]) => [name, String(value)] as const);
     return this.#ask("GET", `/v1/deploys?${new URLSearchParams(Object.fromEntries(given)).toString()}`);

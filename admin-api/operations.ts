@@ -5,7 +5,16 @@
  * Whatever is refused or fails as expected is thrown as a CodedError, whose code problem.ts turns into a status.
  */
 import type { EventLog } from "./events.ts";
-import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Service, Status } from "./schemas.ts";
+import type {
+  Deploy,
+  DeployList,
+  DeployQuery,
+  DeployRequest,
+  Generation,
+  Health,
+  Service,
+  Status,
+} from "./schemas.ts";
 
 export type Awaitable<T> = T | Promise<T>;
 
@@ -49,6 +58,11 @@ export interface Operations {
   resume(service: string, caller: Caller): Awaitable<Deploy>;
   /** How many instances the current generation and those after it are to have, until the configuration says otherwise. */
   scale(service: string, instances: number, caller: Caller): Awaitable<Service>;
+  /**
+   * A draining generation is ended now: what is left of it is killed. Returns when that is written down. Throws
+   * GENERATION_UNKNOWN, and GENERATION_IN_USE for one that does not drain.
+   */
+  endGeneration(service: string, number: number, caller: Caller): Awaitable<Generation>;
 
   /** The newest first. Throws SERVICE_UNKNOWN for a service that is neither configured nor remembered. */
   listDeploys(query: DeployQuery): Awaitable<DeployList>;

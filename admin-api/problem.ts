@@ -63,6 +63,7 @@ export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   ACCOUNT_UNKNOWN: { status: 500, title: "The service's user or group does not exist" },
   DEPLOY_STEPS_UNUSABLE: { status: 400, title: "The steps cannot be used" },
   STRATEGY_NEEDS_STEERING: { status: 400, title: "The listener cannot do what the strategy needs" },
+  GENERATION_IN_USE: { status: 409, title: "The generation is in use" },
   SERVICE_NOT_RUNNING: { status: 409, title: "The service is not running" },
   DAEMON_STOPPING: { status: 503, title: "The daemon is stopping" },
   DAEMON_ALREADY_RUNS: { status: 500, title: "Another daemon runs" },

@@ -78,12 +78,22 @@ export const Instance = Type.Object({
 });
 export type Instance = Static<typeof Instance>;
 
+export const Draining = Type.Object({
+  since: time("When the drain began"),
+  deadline: time("When what is left of it is killed, at the latest"),
+  connections: nullable(count("Open connections that are left; null when they are not counted")),
+});
+export type Draining = Static<typeof Draining>;
+
 export const Generation = Type.Object({
   number: count("Its number within the service, from 1"),
   version: nullable(Type.String()),
   state: GenerationState,
   weight: share("Its share of new connections"),
-  connections: nullable(count("Open connections; null when they are not counted (marks: off)")),
+  connections: nullable(
+    count("Open connections; null when they are not counted (marks: off, or unix sockets)"),
+  ),
+  draining: Type.Optional(Draining),
   startedAt: time("When its first process was started"),
   instances: Type.Array(Instance),
 });
@@ -103,6 +113,21 @@ export const DeployStep = Type.Object({
   continuedAt: nullable(time("When a pause at this step was last ended")),
 });
 export type DeployStep = Static<typeof DeployStep>;
+export const GenerationEvidence = Type.Object({
+  generation: count("Its number"),
+  atShift: nullable(count("Open connections when new ones had moved to the candidate, or were to go back")),
+  peak: nullable(count("The most open connections at any time at which they were counted")),
+  atEnd: nullable(count("Open connections when it was told to end")),
+  cut: nullable(count("Open connections when its processes were killed; 0 when they ended by themselves")),
+  endedBy: nullable(Type.String({ description: "Who ended it by hand" })),
+});
+export type GenerationEvidence = Static<typeof GenerationEvidence>;
+
+export const Evidence = Type.Object(
+  { candidate: GenerationEvidence, previous: nullable(GenerationEvidence) },
+  { description: "Connections of both generations; null: it has not happened, or is not counted" },
+);
+export type Evidence = Static<typeof Evidence>;
 
 export const Deploy = Type.Object({
   id: Type.String(),
@@ -121,6 +146,7 @@ export const Deploy = Type.Object({
   finishedAt: nullable(time("When it ended; null while it runs")),
   reason: nullable(Reason),
   phases: Type.Array(PhaseRecord),
+  evidence: Type.Optional(Evidence),
 });
 export type Deploy = Static<typeof Deploy>;
 
@@ -199,7 +225,9 @@ export const DeployQuery = Type.Object(
   {
     service: Type.Optional(Type.String({ minLength: 1 })),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 20 })),
-    before: Type.Optional(Type.String({ minLength: 1, description: "The `next` of the page before" })),
+    before: Type.Optional(
+      Type.String({ minLength: 1, description: "The `next` of the page before, or a deploy's id" }),
+    ),
   },
   { additionalProperties: false },
 );

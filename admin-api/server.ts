@@ -25,6 +25,7 @@ import type { Caller, Operations } from "./operations.ts";
 import { PROBLEM_TYPE, problemOf, translate } from "./problem.ts";
 import type { RouteContext } from "./routes/context.ts";
 import { deployRoutes } from "./routes/deploys.ts";
+import { endRoutes } from "./routes/end.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { holdRoutes } from "./routes/hold.ts";
@@ -150,6 +151,7 @@ const ROUTES = [
   restartRoutes,
   holdRoutes,
   scaleRoutes,
+  endRoutes,
   eventRoutes,
 ] as const;
 

@@ -8,6 +8,7 @@ import { packageVersion } from "../handoff/version.ts";
 import { abortCommand } from "./commands/abort.ts";
 import { continueCommand } from "./commands/continue.ts";
 import { deployCommand } from "./commands/deploy.ts";
+import { endCommand } from "./commands/end.ts";
 import { eventsCommand } from "./commands/events.ts";
 import { historyCommand } from "./commands/history.ts";
 import { holdCommand } from "./commands/hold.ts";
@@ -71,6 +72,7 @@ const COMMANDS = [
   scaleCommand,
   holdCommand,
   resumeCommand,
+  endCommand,
   listenersCommand,
   historyCommand,
   eventsCommand,

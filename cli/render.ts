@@ -1,14 +1,19 @@
 /** Turns what the API answers into text for people: at most 80 columns, no colours, nothing that moves. */
 import type {
   Deploy,
+  Draining,
   Event,
   Generation,
+  GenerationEvidence,
   Listener,
   PhaseRecord,
   Service,
   Status,
 } from "../admin-api/schemas.ts";
 import { cut, plain, table } from "./table.ts";
+
+/** What is left of a line for a detail of the history: ids are as long as the service's name. */
+const DETAIL_COLUMNS = 62;
 
 export function renderStatus(status: Status, now: number): string {
   const { version, pid, startedAt, upgrades } = status;
@@ -68,7 +73,12 @@ function renderService(service: Service, now: number): string {
     `${one.instances.filter((instance) => ["serving", "standby"].includes(instance.state)).length}/${one.instances.length}`,
     age(one.startedAt, now),
   ]);
-  const under = deploy === null ? [] : [cut(`  ${renderDeployLine(deploy, now)}`, 80)];
+  const under = [
+    ...generations.flatMap((one) =>
+      one.draining === undefined ? [] : [renderDrain(one, one.draining, now)],
+    ),
+    ...(deploy === null ? [] : [`  ${renderDeployLine(deploy, now)}`]),
+  ].map((line) => cut(line, 80));
   const title = held === null ? `${plain(name)} is ${state}` : renderHeld(service, now);
   return [`\n${cut(title, 80)}`, ...(rows.length === 0 ? [] : table(columns, rows)), ...under].join("\n");
 }
@@ -85,6 +95,26 @@ export function renderHeld({ name, state, held }: Service, now: number): string 
 export function renderScaled({ name, generations, current }: Service, instances: number): string {
   const now = generations.find(({ number }) => number === current)?.instances.length ?? 0;
   return plain(`${name} is to have ${instances} instance${instances === 1 ? "" : "s"} and has ${now} now`);
+}
+
+/** `  generation 3 has drained for 12 s and has at most 18 s left; 4 connections are open`. */
+function renderDrain(
+  { number }: Generation,
+  { since, deadline, connections }: Draining,
+  now: number,
+): string {
+  const open = connections === null ? "" : `; ${counted(connections, "connection")} open`;
+  const left = age(new Date(now).toISOString(), Date.parse(deadline));
+  return `  generation ${number} has drained for ${age(since, now)}, at most ${left} more${open}`;
+}
+
+export function renderEnded(service: string, { number, connections }: Generation): string {
+  const cutting = connections === null ? "" : `, with ${counted(connections, "open connection")}`;
+  return plain(`generation ${number} of ${service} is being ended${cutting}`);
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function roleOf({ current, candidate, previous }: Service, { number, state }: Generation): string {
@@ -139,10 +169,56 @@ export function renderHistory(deploys: readonly Deploy[], now: number): string {
     deploy.finishedAt === null ? "-" : age(deploy.startedAt, Date.parse(deploy.finishedAt)),
     deploy.requestedBy,
   ]);
-  const reasons = deploys.flatMap(({ id, reason }) =>
-    reason === null ? [] : [plain(`${id}: ${reason.message}`)],
+  return [...table(columns, rows), ...deploys.flatMap(renderDetails)].join("\n");
+}
+
+/** Below the table: how long each phase took, what became of connections, and why it ended so. */
+function renderDetails({ id, phases, evidence, reason }: Deploy): readonly string[] {
+  const took = phases.flatMap(({ phase, startedAt, finishedAt }) =>
+    finishedAt === null || finishedAt === startedAt
+      ? []
+      : [`${phase} ${span(Date.parse(finishedAt) - Date.parse(startedAt))}`],
   );
-  return [...table(columns, rows), ...(reasons.length === 0 ? [] : ["", ...reasons])].join("\n");
+  const generations = [evidence?.previous, evidence?.candidate].flatMap((each) =>
+    each === undefined || each === null ? [] : renderEvidence(each),
+  );
+  const lines = [
+    ...(took.length === 0 ? [] : wrapped(took.join(", "))),
+    ...generations.flatMap(wrapped),
+    ...(reason === null ? [] : [reason.message]),
+  ];
+  return lines.length === 0 ? [] : ["", ...lines.map((line) => plain(`${id}: ${line}`))];
+}
+
+function renderEvidence(evidence: GenerationEvidence): readonly string[] {
+  const { generation, atShift, peak, atEnd, cut, endedBy } = evidence;
+  const known = [
+    [atShift, "when traffic moved"],
+    [peak, "at most"],
+    [atEnd, "when told to end"],
+    [cut, "cut"],
+  ] as const;
+  const counts = known.flatMap(([count, when]) => (count === null ? [] : [`${count} ${when}`]));
+  const ended = endedBy === null ? [] : [`ended by ${endedBy}`];
+  const words = [...counts, ...ended];
+  return words.length === 0 ? [] : [`connections of generation ${generation}: ${words.join(", ")}`];
+}
+
+/** At commas, in lines that fit behind a deploy's id. */
+function wrapped(text: string): readonly string[] {
+  const lines: string[] = [];
+  for (const part of text.split(", ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + part.length < DETAIL_COLUMNS)
+      lines.push(`${lines.pop() ?? ""}, ${part}`);
+    else lines.push(last === undefined ? part : `  ${part}`);
+  }
+  return lines;
+}
+
+function span(ms: number): string {
+  if (ms < 1000) return `${ms} ms`;
+  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : age(new Date(0).toISOString(), ms);
 }
 
 export function renderEvent({ at, type, message }: Event): string {

@@ -7,31 +7,39 @@ import { type Deployment, isActive, isTerminal, phaseStartedAt, type Wish } from
 import type { Fleet } from "../deploy/fleet.ts";
 import { endInterrupted } from "../deploy/interruption.ts";
 import { Runner } from "../deploy/runner.ts";
+import { gather, isCounted, type Remembered } from "./evidence.ts";
+import type { Generation } from "./generation.ts";
 
+import { openOf } from "./marks.ts";
 import type { Surroundings } from "./surroundings.ts";
+import { deployBody } from "./view.ts";
 
 /** Ended deploys that are remembered, for `history` and `rollback`. */
 const REMEMBERED = 100;
 /** How long a deploy that cannot go on (its state cannot be written) waits before it tries again. */
 const RETRY_MS = 1_000;
 
+type Owner = Fleet & { readonly generations: readonly Generation[] };
+
 export class Deploys {
-  readonly #fleet: Fleet;
+  readonly #fleet: Owner;
   readonly #surroundings: Surroundings;
   readonly #onEnded: (deployment: Deployment) => void;
   readonly #runners = new Map<string, Runner>();
   readonly #wakes = new Map<string, NodeJS.Timeout>();
+  /** Those that have ended and wait for the history to take them. */
+  readonly #unwritten = new Set<string>();
   /** The newest first. */
-  #all: readonly Deployment[] = [];
+  #all: readonly Remembered[] = [];
 
-  constructor(fleet: Fleet, onEnded: (deployment: Deployment) => void, surroundings: Surroundings) {
+  constructor(fleet: Owner, onEnded: (deployment: Deployment) => void, surroundings: Surroundings) {
     this.#fleet = fleet;
     this.#onEnded = onEnded;
     this.#surroundings = surroundings;
   }
 
   /** The newest first. */
-  get all(): readonly Deployment[] {
+  get all(): readonly Remembered[] {
     return this.#all;
   }
 
@@ -49,27 +57,54 @@ export class Deploys {
     );
   }
 
-  find(id: string): Deployment {
+  find(id: string): Remembered {
     const found = this.#all.find((deployment) => deployment.id === id);
     if (found === undefined) throw deployUnknown(id);
     return found;
   }
 
   /** Takes over what was remembered; `goOn` sets those going that have not ended. */
-  restore(remembered: readonly Deployment[]): void {
+  restore(remembered: readonly Remembered[]): void {
     this.#all = remembered;
   }
 
   /** Ends what was under way when the daemon and every process ended together. The records are written with the next one. */
   endInterrupted(now: number): void {
     this.#all = this.#all.map((deployment) => endInterrupted(deployment, now));
+    this.#writeHistory();
   }
 
   goOn(): void {
     for (const deployment of this.#all.toReversed()) {
       if (!isTerminal(deployment)) this.#run(deployment);
     }
+    this.#writeHistory();
     this.advance();
+  }
+
+  /** Those that have ended and are not known to be in the history: the daemon may have died before it wrote them there. */
+  #writeHistory(): void {
+    const missing = this.#all
+      .filter((each) => isTerminal(each) && each.isInHistory !== true && !this.#unwritten.has(each.id))
+      .toReversed();
+    for (const { id } of missing) this.#unwritten.add(id);
+    this.#surroundings.history.appendAll(
+      missing.map((deployment) => ({
+        draft: {
+          type: "deploy",
+          id: deployment.id,
+          service: deployment.service,
+          by: deployment.requestedBy,
+          deploy: deployBody(deployment),
+        },
+        onWritten: () => {
+          this.#unwritten.delete(deployment.id);
+          this.#all = this.#all.map((each) =>
+            each.id === deployment.id ? { ...each, isInHistory: true } : each,
+          );
+        },
+      })),
+    );
   }
 
   /** Begins a deploy, whose record is new. */
@@ -126,10 +161,11 @@ export class Deploys {
   record(deployment: Deployment, write: () => void): void {
     const before = this.#all;
     const known = before.find(({ id }) => id === deployment.id);
+    const now = this.#withEvidence(deployment, known);
     this.#all =
       known === undefined
-        ? [deployment, ...before].slice(0, REMEMBERED)
-        : before.map((each) => (each === known ? deployment : each));
+        ? [now, ...before].slice(0, REMEMBERED)
+        : before.map((each) => (each === known ? now : each));
     try {
       write();
     } catch (error) {
@@ -139,11 +175,30 @@ export class Deploys {
     this.#say(known, deployment);
   }
 
+  /** With what was known before, and what can be counted where its traffic has moved or it has ended. */
+  #withEvidence(deployment: Deployment, known: Remembered | undefined): Remembered {
+    const before = known?.evidence;
+    if (deployment.phase === known?.phase || !isCounted(deployment))
+      return before === undefined ? deployment : { ...deployment, evidence: before };
+    const connections = this.#surroundings.connections();
+    return {
+      ...deployment,
+      evidence: gather(before, deployment, (number) => {
+        const generation = this.#fleet.generations.find((each) => each.number === number);
+        if (generation === undefined) return null;
+        const open = openOf(generation.marks, connections);
+        generation.traffic.seen(open);
+        return { open, traffic: generation.traffic.record };
+      }),
+    };
+  }
+
   #run(deployment: Deployment): Runner {
     const runner = new Runner(this.#fleet, deployment, (ended) => {
       this.wake(ended, null);
       this.#runners.delete(ended.id);
       this.#surroundings.tally.deployEnded(ended.service, ended.strategy, ended.phase);
+      this.#writeHistory();
       this.#onEnded(ended);
     });
     this.#runners.set(deployment.id, runner);

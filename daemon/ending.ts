@@ -4,6 +4,8 @@ import { groupMembers } from "./proc.ts";
 
 /** Nothing tells when the last member of a group has gone: it is looked at, at this distance. */
 const LOOK_MS = 100;
+/** Above it setTimeout fires at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface Ended {
   /** Processes that outlived the time and were killed. */
@@ -12,22 +14,24 @@ export interface Ended {
 
 /**
  * Ends the process and its group. `deadline` (milliseconds since the epoch) is the last moment before SIGKILL; `signal` null: it
- * was sent already. The process is released at the end: its pid means nothing any more. `onKill` is called right before.
+ * was sent already. The process is released at the end: its pid means nothing any more. `onKill` is called right before. When
+ * `over` is aborted the deadline has come.
  */
 export async function endGroup(
   process: Process,
   signal: NodeJS.Signals | null,
   deadline: number,
   onKill: () => void,
+  over?: AbortSignal,
 ): Promise<Ended> {
   if (signal !== null && process.kill(signal)) {
     // A stopped process does not take the signal until it goes on (as systemd does, kill(2)).
     process.killGroup("SIGCONT");
   }
-  await exitBefore(process, deadline);
+  await exitBefore(process, deadline, over);
   let members = await groupMembers(process.pid);
-  while (members.length > 0 && Date.now() < deadline) {
-    await pause(LOOK_MS);
+  while (members.length > 0 && Date.now() < deadline && over?.aborted !== true) {
+    await pause(LOOK_MS, over);
     members = await groupMembers(process.pid);
   }
   const killed = members.length;
@@ -40,13 +44,12 @@ export async function endGroup(
   return { killed };
 }
 
-async function exitBefore(process: Process, deadline: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, Math.max(0, deadline - Date.now()));
-  });
-  await Promise.race([process.exit(), late]);
-  clearTimeout(timer);
+async function exitBefore(process: Process, deadline: number, over?: AbortSignal): Promise<void> {
+  const late = new AbortController();
+  const either = over === undefined ? late.signal : AbortSignal.any([late.signal, over]);
+  const left = Math.min(Math.max(0, deadline - Date.now()), LONGEST_TIMER_MS);
+  if (over?.aborted !== true) await Promise.race([process.exit(), pause(left, either)]);
+  late.abort();
 }
 
 /** Resolves after `ms`, or as soon as the signal is aborted: whoever waits looks at the signal then. */

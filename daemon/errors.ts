@@ -27,6 +27,31 @@ export function nothingRuns(service: string): CodedError {
   return new CodedError("SERVICE_NOT_RUNNING", `${service} has no current generation; deploy it first`);
 }
 
+/** `role`: what it is to the service instead of draining. */
+export function generationInUse(
+  service: string,
+  generation: number,
+  role: "current" | "candidate" | "previous",
+): CodedError {
+  const [what, wayOut] = WAYS_OUT[role];
+  return new CodedError(
+    "GENERATION_IN_USE",
+    `generation ${generation} of ${service} ${what}, and only a draining one is ended by hand; nothing was changed. ${wayOut.replaceAll("SERVICE", service)}`,
+  );
+}
+
+const WAYS_OUT = {
+  current: [
+    "is current",
+    "To replace it: handoffctl deploy SERVICE. To let new connections wait: handoffctl hold SERVICE",
+  ],
+  candidate: ["is the candidate of a deploy", "To stop that: handoffctl abort SERVICE"],
+  previous: [
+    "is the way back of a deploy that bakes",
+    "To drain it at once: handoffctl promote SERVICE. To go back to it: handoffctl rollback SERVICE",
+  ],
+} as const;
+
 export function stopping(): CodedError {
   return new CodedError("DAEMON_STOPPING", "the daemon is stopping; nothing new is begun");
 }

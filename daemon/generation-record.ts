@@ -5,6 +5,7 @@ import type { TransitionTable } from "../handoff/machine.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { vacantInstance } from "./instance.ts";
 import type { GroupedInstanceRecord } from "./instances.ts";
+import type { TrafficRecord } from "./traffic.ts";
 
 export type GenerationEvent = "ready" | "admit" | "park" | "retire" | "end" | "fail";
 
@@ -45,6 +46,8 @@ export interface GenerationRecord {
   readonly slots: Readonly<Record<string, number>>;
   readonly marks: readonly number[];
   readonly instances: readonly GroupedInstanceRecord[];
+  /** undefined in what an earlier version wrote. */
+  readonly traffic?: TrafficRecord;
   /** As it was when the generation was started: restarts run what was deployed, whatever the file says by now. */
   readonly config: ServiceConfig;
 }
@@ -89,4 +92,24 @@ export function variablesOf({
     HANDOFF_GENERATION: String(number),
     HANDOFF_VERSION: version ?? "",
   };
+}
+
+/** What changes while it lives. */
+export type GenerationFacts = {
+  -readonly [
+    Fact in "weight" | "pinned" | "ending" | "exits" | "failure" | "wasReady" | "signalledAt" | "hadUsers"
+  ]: GenerationRecord[Fact];
+};
+
+export function factsOf({
+  weight,
+  pinned,
+  ending,
+  exits,
+  failure,
+  wasReady,
+  signalledAt,
+  hadUsers,
+}: GenerationRecord): GenerationFacts {
+  return { weight, pinned, ending, exits, failure, wasReady, signalledAt, hadUsers };
 }

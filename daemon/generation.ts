@@ -6,7 +6,6 @@
  *
  * Whatever goes wrong is shown by `view`, for the deploy to judge. `retirement.ts` ends a generation.
  */
-import type { Reason } from "../deploy/deployment.ts";
 import { type CandidateView, type GenerationState, isEnding, isOver } from "../deploy/fleet.ts";
 import { CodedError } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
@@ -22,6 +21,8 @@ import {
   type Ending,
   GENERATION,
   type GenerationEvent,
+  type GenerationFacts,
+  factsOf,
   type GenerationRecord,
   variablesOf,
 } from "./generation-record.ts";
@@ -32,6 +33,7 @@ import { QueueWatch } from "./queue-watch.ts";
 import { ReadinessWatch } from "./readiness-watch.ts";
 import { retire, sayKilled } from "./retirement.ts";
 import type { Surroundings } from "./surroundings.ts";
+import { Traffic } from "./traffic.ts";
 import type { Placement } from "./verification.ts";
 
 export interface GenerationHooks {
@@ -48,6 +50,7 @@ export class Generation {
   readonly version: string | null;
   readonly config: ServiceConfig;
   readonly startedAt: number;
+  readonly traffic: Traffic;
   readonly #surroundings: Surroundings;
   readonly #hooks: GenerationHooks;
   readonly #machine: Machine<GenerationState, GenerationEvent>;
@@ -56,15 +59,8 @@ export class Generation {
   readonly #placements: Placements;
   readonly #queue: QueueWatch;
   readonly #proof: GenerationProof;
+  readonly #facts: GenerationFacts;
   readonly #readiness: ReadinessWatch;
-  #weight: number;
-  #pinned: boolean;
-  #ending: Ending | null;
-  #exits: number;
-  #failure: Reason | null;
-  #wasReady: boolean;
-  #signalledAt: number | null;
-  #hadUsers: boolean;
   /** Everything that was begun and must be over before the generation can be said to have ended. */
   readonly #pending = new Set<Promise<void>>();
 
@@ -82,16 +78,10 @@ export class Generation {
     this.#hooks = hooks;
     this.#surroundings = surroundings;
     this.#machine = new Machine(GENERATION, record.state, record.since);
+    this.traffic = new Traffic(record.traffic, () => this.#hooks.onChange());
+    this.#facts = factsOf(record);
     this.#placements = new Placements(this.name, record.config.listeners, listeners, record);
     this.#queue = new QueueWatch(this.#placements, hooks.onChange);
-    this.#weight = record.weight;
-    this.#pinned = record.pinned;
-    this.#ending = record.ending;
-    this.#exits = record.exits;
-    this.#failure = record.failure;
-    this.#wasReady = record.wasReady;
-    this.#signalledAt = record.signalledAt;
-    this.#hadUsers = record.hadUsers;
     this.#proof = new GenerationProof(surroundings);
     this.#instances = this.#createInstances(record);
     this.#readiness = new ReadinessWatch(record.config.ready, this.#candidate, () => this.placements, {
@@ -118,7 +108,7 @@ export class Generation {
   }
 
   get weight(): number {
-    return this.#weight;
+    return this.#facts.weight;
   }
 
   get instances(): readonly Instance[] {
@@ -134,15 +124,15 @@ export class Generation {
   }
 
   get ending(): Ending | null {
-    return this.#ending;
+    return this.#facts.ending;
   }
 
   get signalledAt(): number | null {
-    return this.#signalledAt;
+    return this.#facts.signalledAt;
   }
 
   get wasReady(): boolean {
-    return this.#wasReady;
+    return this.#facts.wasReady;
   }
 
   get pids(): readonly number[] {
@@ -152,38 +142,32 @@ export class Generation {
   get view(): CandidateView {
     return {
       state: this.state,
-      weight: this.#weight,
+      weight: this.#facts.weight,
       ready: this.#instances.ready,
       wanted: this.#instances.staying.length,
       leaving: this.#instances.leaving,
-      exits: this.#exits,
-      failure: this.#failure,
+      exits: this.#facts.exits,
+      failure: this.#facts.failure,
       placed: this.#placements.isComplete,
       verification: this.#proof.state,
       verificationSince: this.#proof.since,
       queueSince: this.#queue.since,
-      pinned: this.#pinned,
+      pinned: this.#facts.pinned,
     };
   }
 
   get record(): GenerationRecord {
     return {
+      ...this.#facts,
       number: this.number,
       version: this.version,
       state: this.state,
       since: this.since,
       startedAt: this.startedAt,
-      weight: this.#weight,
-      pinned: this.#pinned,
-      ending: this.#ending,
-      exits: this.#exits,
-      failure: this.#failure,
-      wasReady: this.#wasReady,
-      signalledAt: this.#signalledAt,
-      hadUsers: this.#hadUsers,
       slots: this.#placements.indices,
       marks: this.#placements.marks,
       instances: this.#instances.records,
+      traffic: this.traffic.record,
       config: this.config,
     };
   }
@@ -193,7 +177,7 @@ export class Generation {
    * as it accepts. Does not throw: what went wrong is the view's failure.
    */
   start(slots: "free" | "weighted"): void {
-    if (slots === "weighted") this.#hadUsers = true;
+    if (slots === "weighted") this.#facts.hadUsers = true;
     this.#begin(async () => {
       await this.#placements.take(slots);
       this.#hooks.onChange();
@@ -228,9 +212,9 @@ export class Generation {
 
   /** Its share of new connections, and whether the pinned networks reach it: the listeners have both already. */
   setWeight(weight: number, pinned = false): void {
-    this.#weight = weight;
-    this.#pinned = pinned;
-    if (weight > 0 || pinned) this.#hadUsers = true;
+    this.#facts.weight = weight;
+    this.#facts.pinned = pinned;
+    if (weight > 0 || pinned) this.#facts.hadUsers = true;
     const event = weight > 0 ? "admit" : "park";
     this.#fire(event);
     this.#instances.fire(event);
@@ -244,7 +228,7 @@ export class Generation {
 
   /** A deploy was about to give it users when the daemon died: it may have had some. */
   assumeUsers(): void {
-    this.#hadUsers = true;
+    this.#facts.hadUsers = true;
   }
 
   /** Proves the generation, perhaps not for the first time; the outcome is the view's `verification`. */
@@ -262,14 +246,14 @@ export class Generation {
    */
   retire({ leavesQueue = this.#placements.hasShare, isAlone = false }: Partial<Ending> = {}): void {
     if (!this.#fire("retire")) return;
-    this.#ending = { leavesQueue, isAlone };
+    this.#facts.ending = { leavesQueue, isAlone };
     this.#hooks.onChange();
     this.#end();
   }
 
   /** Told by retirement.ts, before the signal goes out. */
   signalling(now: number): void {
-    this.#signalledAt = now;
+    this.#facts.signalledAt = now;
     this.#hooks.onChange();
   }
 
@@ -294,9 +278,9 @@ export class Generation {
     ]);
     await this.#hooks.onGivingBack(this.placements.map(({ slot }) => slot));
     // What waits in slots that never had any weight are our own pinned connections.
-    this.#placements.giveBack(!this.#hadUsers);
-    this.#weight = 0;
-    this.#fire(this.#wasReady ? "end" : "fail");
+    this.#placements.giveBack(!this.#facts.hadUsers);
+    this.#facts.weight = 0;
+    this.#fire(this.#facts.wasReady ? "end" : "fail");
     this.#hooks.onEnded();
     this.#hooks.onChange();
   }
@@ -323,30 +307,30 @@ export class Generation {
           if (config.ready.by === "notify") this.#ready([instance]);
         },
         onLost: ({ code, message }) => {
-          this.#exits++;
-          this.#failure = { code, message };
+          this.#facts.exits++;
+          this.#facts.failure = { code, message };
           this.#hooks.onChange();
         },
         onNotStarted: (error) => {
           this.#fail(error);
           // The next process of a candidate could not be started either.
-          if (!this.#wasReady) this.retire();
+          if (!this.#facts.wasReady) this.retire();
         },
         onComeBack: (start) =>
           this.#begin(async () => {
             await start();
             this.#watchReadiness();
           }),
-        onKilled: (killed) => sayKilled(this, killed, null, this.#surroundings),
+        onKilled: (killed) => sayKilled(this, killed, this.#surroundings),
         onChange: () => this.#hooks.onChange(),
-        comesBack: () => this.#wasReady && this.state !== "draining",
+        comesBack: () => this.#facts.wasReady && this.state !== "draining",
       },
       this.#surroundings,
     );
   }
 
   #ready(instances: readonly Instance[]): void {
-    if (!this.#instances.markReady(instances, this.#weight > 0)) return;
+    if (!this.#instances.markReady(instances, this.#facts.weight > 0)) return;
     this.#placements.assertBacklog();
     this.#reviewReady();
     this.#hooks.onChange();
@@ -356,8 +340,8 @@ export class Generation {
     const { ready, staying } = this.#instances;
     if (staying.length === 0 || ready < staying.length) return;
     this.#readiness.stop();
-    this.#wasReady = true;
-    if (this.#fire("ready") && this.#weight > 0) this.#fire("admit");
+    this.#facts.wasReady = true;
+    if (this.#fire("ready") && this.#facts.weight > 0) this.#fire("admit");
   }
 
   #watchReadiness(): void {
@@ -372,7 +356,7 @@ export class Generation {
     if (this.#late.length === 0) return;
     this.#fail(why);
     // One that was to come back is tried again; a candidate is the deploy's to judge.
-    if (this.#wasReady) for (const instance of this.#late) instance.process?.killGroup("SIGKILL");
+    if (this.#facts.wasReady) for (const instance of this.#late) instance.process?.killGroup("SIGKILL");
   }
 
   /** Runs something whose failure is the view's, and which must be over before the generation has ended. Essential: its end, too. */
@@ -388,9 +372,9 @@ export class Generation {
 
   #fail(error: unknown): void {
     if (!(error instanceof CodedError)) this.#surroundings.log.error({ err: error }, "a fault");
-    this.#failure = reasonOf(error);
+    this.#facts.failure = reasonOf(error);
     const where = { service: this.config.name, generation: this.number };
-    this.#surroundings.say({ type: "generation.failure", ...this.#failure, ...where }, "warn");
+    this.#surroundings.say({ type: "generation.failure", ...this.#facts.failure, ...where }, "warn");
     this.#hooks.onChange();
   }
 

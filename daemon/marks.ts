@@ -10,6 +10,15 @@ const MASK = 0xffff_0000;
 const LAST = 0xffff;
 const OPEN = (1 << TCP.ESTABLISHED) | (1 << TCP.CLOSE_WAIT) | (1 << TCP.FIN_WAIT1);
 
+/**
+ * Open connections that bear one of these marks, of those that were counted. null where they cannot be told apart: nothing was
+ * counted, or the generation's sockets bear no mark (it has none yet, or unix sockets only).
+ */
+export function openOf(marks: readonly number[], counts: ReadonlyMap<number, number> | null): number | null {
+  if (counts === null || marks.length === 0) return null;
+  return marks.reduce((sum, mark) => sum + (counts.get(mark) ?? 0), 0);
+}
+
 export class Marks {
   readonly #base: number;
   #last: number;

@@ -20,6 +20,7 @@ export interface Tally {
   deployEnded(service: string, strategy: string, result: string): void;
   phaseEnded(service: string, phase: string, seconds: number): void;
   recovered(source: "snapshot"): void;
+  historyFailed(): void;
 }
 
 export interface Metrics extends Tally {
@@ -112,6 +113,11 @@ export function createMetrics(version: string, status: () => Status): Metrics {
   );
   const recoveries = counter("recoveries_total", "Starts that went on from a dead daemon's state.", "source");
 
+  const historyFailures = counter(
+    "history_write_failures_total",
+    "Attempts to write the history of deploys that have failed; what waits is tried again.",
+  );
+
   const read = (): void => {
     const now = status();
     for (const each of [queueLength, queueLimit, weight, instances, connections, generation, inProgress])
@@ -154,6 +160,7 @@ export function createMetrics(version: string, status: () => Status): Metrics {
     deployEnded: (service, strategy, result) => deploys.inc({ service, strategy, result }),
     phaseEnded: (service, phase, seconds) => phases.observe({ service, phase }, seconds),
     recovered: (source) => recoveries.inc({ source }),
+    historyFailed: () => historyFailures.inc(),
   };
 }
 

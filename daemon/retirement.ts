@@ -3,7 +3,8 @@
  *
  *   settle   its queues and half-open handshakes become empty, bounded by drain.settle
  *   signal   drain.signal to each instance, once
- *   wait     until every process of it has ended, bounded by drain.timeout, then SIGKILL to the process groups
+ *   wait     until every process of it has ended, bounded by drain.timeout, then SIGKILL to the process groups; at once
+ *            when someone ends it by hand (end-by-hand.ts)
  *   look     at the queues once more: what is left there gets an acceptor (acceptor.ts), which is of this release and
  *            ends before the generation has, where no other may run beside it
  *
@@ -20,6 +21,11 @@ import type { Surroundings } from "./surroundings.ts";
 const FIRST_LOOK_MS = 1;
 const LONGEST_LOOK_MS = 50;
 
+/** The last moment of the drain, in milliseconds since the epoch: what is left then is killed. */
+export function drainDeadline({ since, signalledAt, config: { drain }, traffic }: Generation): number {
+  return traffic.record.ended?.at ?? (signalledAt ?? since + drain.settleMs) + drain.timeoutMs;
+}
+
 /** `instances`: all but those that are ended already. Returns when no process of these is left. */
 export async function retire(
   generation: Generation,
@@ -27,48 +33,59 @@ export async function retire(
   surroundings: Surroundings,
 ): Promise<void> {
   const began = Date.now();
-  const { drain } = generation.config;
+  const { drain, name } = generation.config;
+  const { traffic } = generation;
   const isTold = generation.signalledAt !== null;
   if (!isTold) {
     if (generation.ending?.leavesQueue !== true)
       await settle(generation, generation.since + drain.settleMs, surroundings);
+    traffic.telling(surroundings.connectionsOf(generation.marks));
     generation.signalling(Date.now());
   }
-  const deadline = (generation.signalledAt ?? began) + drain.timeoutMs;
-  const cut: { connections: number | null; isKilling: boolean } = { connections: null, isKilling: false };
+  const deadline = drainDeadline(generation);
+  const kill = { isUnderway: false };
   await Promise.all(
     instances.map(async (instance) => {
       const process = instance.process ?? instance.takeEnded();
       if (process === null) return;
-      const { killed } = await endGroup(process, isTold ? null : drain.signal, deadline, () => {
+      const signal = isTold ? null : drain.signal;
+      const beforeKill = (): void => {
         // Counted once, before the first is killed: the others' are still open then.
-        if (!cut.isKilling) cut.connections = surroundings.connectionsOf(generation.marks);
-        cut.isKilling = true;
-      });
-      if (killed > 0) sayKilled(generation, killed, cut.connections, surroundings);
+        if (kill.isUnderway) return;
+        kill.isUnderway = true;
+        const open = surroundings.connectionsOf(generation.marks);
+        // A daemon that died while it killed has counted more than are left.
+        traffic.cut(open === null ? null : Math.max(open, traffic.record.cut ?? 0));
+        if (open !== null) surroundings.tally.connectionsCut(name, open);
+      };
+      const { killed } = await endGroup(process, signal, deadline, beforeKill, traffic.over);
+      if (killed > 0) sayKilled(generation, killed, surroundings);
     }),
   );
   if (generation.ending?.isAlone === true) await takeLeftovers(generation, surroundings);
-  if (cut.connections !== null) surroundings.tally.connectionsCut(generation.config.name, cut.connections);
-  if (generation.wasReady) surroundings.tally.drained(generation.config.name, (Date.now() - began) / 1000);
+  if (traffic.record.cut === null && generation.marks.length > 0) traffic.cut(0);
+  const { cut, ended } = traffic.record;
+  if (ended !== null) {
+    surroundings.history.append({ type: "end", id: generation.name, service: name, by: ended.by, cut });
+  }
+  if (generation.wasReady) surroundings.tally.drained(name, (Date.now() - began) / 1000);
 }
 
-/** `cut`: how many connections were open; null when that is not known. */
-export function sayKilled(
-  generation: Generation,
-  killed: number,
-  cut: number | null,
-  surroundings: Surroundings,
-): void {
+export function sayKilled(generation: Generation, killed: number, surroundings: Surroundings): void {
   const { drain, name } = generation.config;
+  const { cut, ended } = generation.traffic.record;
   const connections = cut === null ? "" : ` with ${cut} open connections`;
+  const what = `${killed} of its processes${connections} were killed`;
   surroundings.say(
     {
       type: "generation.killed",
       service: name,
       generation: generation.number,
-      code: "DRAIN_TIMEOUT",
-      message: `${generation.name} did not end within ${drain.timeoutMs} ms of ${drain.signal}: ${killed} of its processes${connections} were killed; raise drain.timeout, or let the application end on ${drain.signal}`,
+      ...(ended === null && { code: "DRAIN_TIMEOUT" }),
+      message:
+        ended === null
+          ? `${generation.name} did not end within ${drain.timeoutMs} ms of ${drain.signal}: ${what}; raise drain.timeout, or let the application end on ${drain.signal}`
+          : `${generation.name} was ended by ${ended.by}: ${what}`,
     },
     "warn",
   );
@@ -94,6 +111,7 @@ async function settle(generation: Generation, deadline: number, surroundings: Su
     const halfOpen = left.reduce((sum, { halfOpen }) => sum + halfOpen, 0);
     if (queued + halfOpen === 0) return;
     if (generation.pids.length === 0) return; // Nobody is left to accept: an acceptor will.
+    if (generation.traffic.over.aborted) return;
     if (Date.now() >= deadline) {
       surroundings.say(
         {
@@ -107,6 +125,6 @@ async function settle(generation: Generation, deadline: number, surroundings: Su
       );
       return;
     }
-    await pause(look);
+    await pause(look, generation.traffic.over);
   }
 }

@@ -17,6 +17,8 @@ export class Roster {
   readonly #listeners: () => ReadonlyMap<string, Listener>;
   readonly #surroundings: Surroundings;
   readonly #generations = new Map<number, Generation>();
+  /** Who waits for the end of a generation. */
+  readonly #endings = new Map<number, () => void>();
   current: number | null = null;
   candidate: number | null = null;
   previous: number | null = null;
@@ -56,8 +58,20 @@ export class Roster {
     this.#generations.set(generation.number, generation);
   }
 
-  forget(generation: Generation): void {
-    this.#generations.delete(generation.number);
+  /** Resolves when it has ended. */
+  over({ isOver, number }: Generation): Promise<void> {
+    if (isOver) return Promise.resolve();
+    return new Promise((resolve) => this.#endings.set(number, resolve));
+  }
+
+  /** Those that have ended, but for those that someone needs. */
+  forgetEnded(isNeeded: (number: number) => boolean): void {
+    for (const { isOver, number } of this.generations) {
+      if (!isOver) continue;
+      this.#endings.get(number)?.();
+      this.#endings.delete(number);
+      if (!isNeeded(number)) this.#generations.delete(number);
+    }
   }
 
   clear(): void {

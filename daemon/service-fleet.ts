@@ -34,6 +34,10 @@ export class ServiceFleet implements Fleet {
     this.#surroundings = surroundings;
   }
 
+  get generations(): readonly Generation[] {
+    return this.#parts.roster.generations;
+  }
+
   observe(deployment: Deployment): Observation {
     const { roster, deploys } = this.#parts;
     return {

@@ -12,6 +12,7 @@ import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { deployOptions, type DeployWish, sharesOf } from "./deploy-options.ts";
 import { Deploys } from "./deploys.ts";
+import type { Remembered } from "./evidence.ts";
 import { nothingRuns, stepsWithout, stopping } from "./errors.ts";
 import { type Held, Holding } from "./holding.ts";
 import { FirstStart } from "./first-start.ts";
@@ -34,8 +35,6 @@ export class Service {
   readonly #idle: IdleSlots;
   readonly #deploys: Deploys;
   readonly #firstStart: FirstStart;
-  /** Who waits for the end of a generation. */
-  readonly #endings = new Map<number, () => void>();
   #config: ServiceConfig;
   #listeners: ReadonlyMap<string, Listener>;
   #isStopping = false;
@@ -107,7 +106,7 @@ export class Service {
   }
 
   /** The newest first. */
-  get deploys(): readonly Deployment[] {
+  get deploys(): readonly Remembered[] {
     return this.#deploys.all;
   }
 
@@ -159,6 +158,7 @@ export class Service {
     for (const deployment of record.deploys) if (!isTerminal(deployment)) this.#fleet.attend(deployment);
     this.#deploys.goOn();
     this.#holding.advance();
+    this.#roster.persist();
     // Those that no role and no deploy needs: a failed candidate that was still being ended.
     const { current, candidate, previous, hold } = this.#roster;
     const needed = new Set([current, candidate, previous, hold?.from ?? null, hold?.to ?? null]);
@@ -284,7 +284,7 @@ export class Service {
     }
     await this.#idle.stop();
     for (const listener of this.#listeners.values()) holdAside(listener, this.#surroundings);
-    const ended = this.generations.map((generation) => this.#over(generation));
+    const ended = this.generations.map((generation) => this.#roster.over(generation));
     for (const generation of this.generations) generation.retire({ leavesQueue: false });
     await Promise.all(ended);
     this.#deploys.stop();
@@ -298,11 +298,6 @@ export class Service {
       for (const instance of instances) instance.process?.killGroup("SIGKILL");
     }
     this.#idle.kill();
-  }
-
-  #over(generation: Generation): Promise<void> {
-    if (generation.isOver) return Promise.resolve();
-    return new Promise((resolve) => this.#endings.set(generation.number, resolve));
   }
 
   /** Gives the instances' notify sockets to the keeper, a new one that holds nothing yet. */
@@ -377,18 +372,15 @@ export class Service {
 
   /** Generations that have ended are kept as long as a deploy or a hold looks at them. */
   #forgetEnded(): void {
-    const { hold } = this.#roster;
-    for (const generation of this.generations) {
-      const { number, isOver } = generation;
-      if (!isOver) continue;
-      this.#endings.get(number)?.();
-      this.#endings.delete(number);
-      const isNeeded = this.#deploys.watches(number) || hold?.to === number;
-      if (!isNeeded) this.#roster.forget(generation);
-    }
+    this.#roster.forgetEnded((number) => this.#deploys.watches(number) || this.#roster.hold?.to === number);
   }
 
   #say(type: string, message: string): void {
     this.#surroundings.say({ type, message, service: this.name });
+  }
+
+  /** Throws when the state cannot be written. */
+  write(): void {
+    this.#roster.write();
   }
 }

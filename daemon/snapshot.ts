@@ -28,6 +28,7 @@ import { type Deployment, isTerminal } from "../deploy/deployment.ts";
 import type { Hold } from "../deploy/hold.ts";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
 import { cannotPrepare, snapshotUnreadable } from "./errors.ts";
+import type { Remembered } from "./evidence.ts";
 import type { GenerationRecord } from "./generation-record.ts";
 import { bootId } from "./proc.ts";
 
@@ -49,7 +50,7 @@ export interface ServiceRecord {
   /** By listener, the slot that new connections wait on, where no generation has it. */
   readonly waiting: Readonly<Record<string, number>>;
   /** The newest first; ended ones are kept for `history` and `rollback`. */
-  readonly deploys: readonly Deployment[];
+  readonly deploys: readonly Remembered[];
   /** Those that have not ended. */
   readonly generations: readonly GenerationRecord[];
 }

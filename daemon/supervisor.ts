@@ -12,11 +12,12 @@ import type {
   DeployList,
   DeployQuery,
   DeployRequest,
+  Generation as GenerationBody,
   Health,
   Service as ServiceBody,
   Status,
 } from "../admin-api/schemas.ts";
-import { type Deployment, isTerminal, type Wish } from "../deploy/deployment.ts";
+import { type Deployment, isTerminal } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
@@ -24,14 +25,17 @@ import { packageVersion } from "../handoff/version.ts";
 import type { Config } from "./config/config.ts";
 import { parseSteps } from "./config/steps.ts";
 import { parseDuration } from "./config/values.ts";
+import { findDeploy, pageOfDeploys } from "./deploy-pages.ts";
+import { endByHand } from "./end-by-hand.ts";
 import { pause } from "./ending.ts";
+import { History } from "./history.ts";
 import { marksOf, openListeners } from "./listeners.ts";
-import { Marks } from "./marks.ts";
+import { Marks, openOf } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { Service } from "./service.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { deployBody, listenerBody, serviceBody } from "./view.ts";
+import { deployBody, generationBody, listenerBody, serviceBody } from "./view.ts";
 
 const PAGE = 20;
 const KEEPER_RETRY_MS = 1_000;
@@ -63,6 +67,7 @@ export class Supervisor implements Operations {
       devNull: openSync("/dev/null", "r+"),
       log,
       tally: this.#metrics,
+      history: new History(config.paths.state, log, () => this.#metrics.historyFailed()),
       say: ({ message, type, ...rest }, level = "info") => {
         const deploy = rest.deploy ?? this.#deployAbout(rest.service, rest.generation);
         const about = deploy === undefined ? rest : { ...rest, deploy };
@@ -70,9 +75,9 @@ export class Supervisor implements Operations {
         this.events.append({ type, message, ...about });
       },
       connectionsOf: (marks) => {
-        const counts = this.#marks?.count();
-        return counts === undefined ? null : marks.reduce((sum, mark) => sum + (counts.get(mark) ?? 0), 0);
+        return marks.length === 0 ? null : openOf(marks, this.#count());
       },
+      connections: () => this.#count(),
       keepers: () => new Set([process.pid, ...(this.#keeperPid === null ? [] : [this.#keeperPid])]),
     };
   }
@@ -193,6 +198,7 @@ export class Supervisor implements Operations {
     this.#isStopping = true;
     await Promise.all([...this.#services.values()].map((service) => service.stop()));
     await this.#closeListeners();
+    this.#surroundings.history.flush();
   }
 
   /** Ends every process at once: the second SIGTERM. */
@@ -231,8 +237,9 @@ export class Supervisor implements Operations {
   }
 
   status(): Status {
-    const connections = this.#marks?.count() ?? null;
+    const connections = this.#count();
     for (const service of this.#services.values()) {
+      for (const { marks, traffic } of service.generations) traffic.seen(openOf(marks, connections));
       // What it finds is shown by the next look: this one does not wait for it.
       service.reviewHeld().catch((error: unknown) => this.#log.error({ err: error }, "a fault"));
     }
@@ -267,7 +274,17 @@ export class Supervisor implements Operations {
   }
 
   rollback(name: string, caller: Caller): Deploy {
-    return deployBody(this.#service(name).rollback(caller.name));
+    const deployment = this.#service(name).rollback(caller.name);
+    // Of one that was under way; another one begins with who asked for it.
+    if (deployment.wish === "rollback") {
+      this.#surroundings.history.append({
+        type: "rollback",
+        id: deployment.id,
+        service: name,
+        by: caller.name,
+      });
+    }
+    return deployBody(deployment);
   }
 
   restart(name: string, caller: Caller): Deploy {
@@ -277,7 +294,7 @@ export class Supervisor implements Operations {
   hold(name: string, { idles }: HoldOptions, caller: Caller): ServiceBody {
     const service = this.#service(name);
     service.hold({ requestedBy: caller.name, idles });
-    return serviceBody(service, this.#marks?.count() ?? null);
+    return serviceBody(service, this.#count());
   }
 
   resume(name: string, caller: Caller): Deploy {
@@ -287,45 +304,64 @@ export class Supervisor implements Operations {
   scale(name: string, instances: number, caller: Caller): ServiceBody {
     const service = this.#service(name);
     service.scale(instances, caller.name);
-    return serviceBody(service, this.#marks?.count() ?? null);
+    return serviceBody(service, this.#count());
   }
 
-  listDeploys({ service, limit = PAGE, before }: DeployQuery): DeployList {
-    const services = service === undefined ? [...this.#services.values()] : [this.#service(service)];
-    const all = services
-      .flatMap(({ deploys }) => deploys)
-      .sort((a, b) => b.startedAt - a.startedAt || b.to - a.to);
-    const start = before === undefined ? 0 : all.findIndex(({ id }) => id === before) + 1;
-    if (before !== undefined && start === 0) throw deployUnknown(before);
-    const page = all.slice(start, start + limit);
+  endGeneration(name: string, number: number, caller: Caller): GenerationBody {
+    const generation = endByHand(this.#service(name), number, caller.name, Date.now());
+    return generationBody(generation, this.#count());
+  }
+
+  async listDeploys({ service, limit = PAGE, before }: DeployQuery): Promise<DeployList> {
+    const query = { service: service ?? null, limit, before: before ?? null };
+    const page = await pageOfDeploys(this.#deploys, query);
+    // One that has left the configuration has a history all the same.
+    if (service !== undefined && page.deploys.length === 0) this.#service(service);
+    return page;
+  }
+
+  getDeploy(id: string): Promise<Deploy> {
+    return findDeploy(this.#deploys, id);
+  }
+
+  get #deploys(): Parameters<typeof findDeploy>[0] {
+    const remembered = [...this.#services.values()].flatMap(({ deploys }) => deploys);
     return {
-      deploys: page.map((deployment) => deployBody(deployment)),
-      next: start + limit < all.length ? (page.at(-1)?.id ?? null) : null,
+      remembered: remembered.map((deployment) => deployBody(deployment)),
+      history: () => this.#surroundings.history.newestFirst(),
     };
   }
 
-  getDeploy(id: string): Deploy {
-    return deployBody(this.#find(id).deployment);
+  promote(id: string, caller: Caller): Deploy {
+    return this.#ask(id, "promote", caller);
   }
 
-  promote(id: string): Deploy {
-    return this.#ask(id, "promote");
+  abort(id: string, caller: Caller): Deploy {
+    return this.#ask(id, "abort", caller);
   }
 
-  abort(id: string): Deploy {
-    return this.#ask(id, "abort");
+  pause(id: string, caller: Caller): Deploy {
+    return this.#ask(id, "pause", caller);
   }
 
-  pause(id: string): Deploy {
-    return this.#ask(id, "pause");
+  continueDeploy(id: string, caller: Caller): Deploy {
+    return this.#ask(id, "continue", caller);
   }
 
-  continueDeploy(id: string): Deploy {
-    return this.#ask(id, "continue");
+  #ask(id: string, wish: "promote" | "abort" | "pause" | "continue", caller: Caller): Deploy {
+    const deploy = deployBody(this.#find(id).service.ask(id, wish));
+    this.#surroundings.history.append({ type: wish, id, service: deploy.service, by: caller.name });
+    return deploy;
   }
 
-  #ask(id: string, wish: Wish | "pause" | "continue"): Deploy {
-    return deployBody(this.#find(id).service.ask(id, wish));
+  /** Open connections by mark. A count that fails (the table changes under it too fast) stops nothing: it is not known. */
+  #count(): ReadonlyMap<number, number> | null {
+    try {
+      return this.#marks?.count() ?? null;
+    } catch (error) {
+      this.#log.warn({ err: error }, "connections cannot be counted");
+      return null;
+    }
   }
 
   /** The deploy under way that starts or ends this generation: whoever follows it sees what becomes of that. */

@@ -2,6 +2,7 @@
 import type { Logger } from "pino";
 import type { EventDraft } from "../admin-api/events.ts";
 import type { Keeper } from "../handoff/keeper.ts";
+import type { History } from "./history.ts";
 import type { Tally } from "./metrics.ts";
 
 export interface Surroundings {
@@ -13,10 +14,13 @@ export interface Surroundings {
   readonly devNull: number;
   readonly log: Logger;
   readonly tally: Tally;
+  readonly history: History;
   /** Says what happened: one line in the log, one event for readers of the API. */
   readonly say: (event: EventDraft, level?: "info" | "warn" | "error") => void;
   /** Open connections that bear one of these marks; null when connections are not marked. */
   readonly connectionsOf: (marks: readonly number[]) => number | null;
+  /** Open connections by mark; null when connections are not marked. Costs a dump of the kernel's table. */
+  readonly connections: () => ReadonlyMap<number, number> | null;
   /** Pids of processes that hold slots because they are told to: the daemon's own and the keeper's. */
   readonly keepers: () => ReadonlySet<number>;
 }

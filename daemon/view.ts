@@ -6,9 +6,11 @@ import type {
   Listener as ListenerBody,
   Service as ServiceBody,
 } from "../admin-api/schemas.ts";
-import type { Deployment } from "../deploy/deployment.ts";
 import type { Listener } from "../handoff/listener.ts";
+import type { Remembered } from "./evidence.ts";
 import type { Generation } from "./generation.ts";
+import { openOf } from "./marks.ts";
+import { drainDeadline } from "./retirement.ts";
 import type { Service } from "./service.ts";
 
 function time(ms: number): string {
@@ -19,7 +21,7 @@ function timeOrNull(ms: number | null): string | null {
   return ms === null ? null : time(ms);
 }
 
-export function deployBody(deployment: Deployment): Deploy {
+export function deployBody(deployment: Remembered): Deploy {
   const { id, service, strategy, from, to, version, phase, weight, pinned, paused } = deployment;
   const { requestedBy, reason } = deployment;
   return {
@@ -43,10 +45,11 @@ export function deployBody(deployment: Deployment): Deploy {
       startedAt: time(record.startedAt),
       finishedAt: timeOrNull(record.finishedAt),
     })),
+    ...(deployment.evidence !== undefined && { evidence: deployment.evidence }),
   };
 }
 
-function stepBody({ step, options }: Deployment): DeployStep | null {
+function stepBody({ step, options }: Remembered): DeployStep | null {
   if (step === null) return null;
   const { index, since, continuedAt } = step;
   return { index, of: options.steps.length, since: time(since), continuedAt: timeOrNull(continuedAt) };
@@ -57,15 +60,20 @@ export function generationBody(
   generation: Generation,
   connections: ReadonlyMap<number, number> | null,
 ): GenerationBody {
+  const open = openOf(generation.marks, connections);
   return {
     number: generation.number,
     version: generation.version,
     state: generation.state,
     weight: generation.weight,
-    connections:
-      connections === null
-        ? null
-        : generation.marks.reduce((sum, mark) => sum + (connections.get(mark) ?? 0), 0),
+    connections: open,
+    ...(generation.state === "draining" && {
+      draining: {
+        since: time(generation.since),
+        deadline: time(drainDeadline(generation)),
+        connections: open,
+      },
+    }),
     startedAt: time(generation.startedAt),
     instances: generation.instances.map(({ id, pid, state, restarts }) => ({ id, pid, state, restarts })),
   };

@@ -156,7 +156,7 @@ export class TcpListener implements Listener {
     if (this.#slots.length >= MAX_SLOTS) {
       throw cannotListen(
         this.address,
-        `all ${MAX_SLOTS} slots are in use; end generations that still drain`,
+        `all ${MAX_SLOTS} slots are in use; wait for generations that drain, or end one: handoffctl end SERVICE GENERATION`,
         null,
       );
     }

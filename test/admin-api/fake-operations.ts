@@ -1,5 +1,5 @@
 /** A daemon that does what the test says: the port's other implementation. */
-import { deployUnknown, serviceUnknown } from "../../admin-api/errors.ts";
+import { deployUnknown, generationUnknown, serviceUnknown } from "../../admin-api/errors.ts";
 import { EventLog } from "../../admin-api/events.ts";
 import type { Caller, HoldOptions, MetricsPage, Operations } from "../../admin-api/operations.ts";
 import type {
@@ -7,6 +7,7 @@ import type {
   DeployList,
   DeployQuery,
   DeployRequest,
+  Generation,
   Health,
   Hold,
   Phase,
@@ -105,6 +106,14 @@ export class FakeOperations implements Operations {
     if (this.held !== null) throw serviceHeld(service);
     this.instances = instances;
     return this.#service();
+  }
+
+  endGeneration(service: string, number: number, caller: Caller): Generation {
+    this.#known(service);
+    const generation = this.#service().generations.find((each) => each.number === number);
+    if (generation === undefined) throw generationUnknown(service, number, [3]);
+    this.#asked(caller);
+    return generation;
   }
 
   listDeploys({ service, limit = 20, before }: DeployQuery): DeployList {

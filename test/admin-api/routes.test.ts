@@ -98,3 +98,19 @@ test("the deploys come newest first, in pages that follow one another without a 
   const third = await client.listDeploys({ limit: 2, before: second.next ?? "" });
   expect([third.deploys.map(({ id }) => id), third.next]).toEqual([["d-1"], null]);
 });
+
+test("a generation is ended once per Idempotency-Key, by who asked for it", async () => {
+  const { ask, client, operations } = await serve();
+  const path = "/v1/services/api/generations/3/end";
+  for (let n = 0; n < 2; n++) {
+    const { status, body } = await ask("POST", path, undefined, { "idempotency-key": "k" });
+    expect(status).toBe(200);
+    expectToFit(schemas.Generation, body);
+  }
+  expect(operations.callers.map(({ name }) => name)).toEqual(["root (uid 0)"]);
+  await expect(client.endGeneration("api", 9)).rejects.toMatchObject({
+    status: 404,
+    code: "GENERATION_UNKNOWN",
+  });
+  expect(await ask("POST", "/v1/services/api/generations/none/end")).toMatchObject({ status: 400 });
+});

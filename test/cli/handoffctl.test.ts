@@ -22,6 +22,7 @@ test.each([
   [["rollback", "api", "--detach"], "id"],
   [["hold", "api"], "held"],
   [["scale", "api", "2"], "generations"],
+  [["end", "api", "3"], "number"],
 ] as const)("%j with --json answers with one JSON document", async (args, field) => {
   const { path } = await serve();
   const { code, stdout, stderr } = await handoffctl(path, ...args, "--json");
@@ -115,6 +116,8 @@ test.each([
   ["no instances at all", ["scale", "api", "0"]],
   ["a step that is none", ["deploy", "api", "--step", "soon"]],
   ["a URL that is none", ["--url", "nonsense", "status"]],
+  ["a generation that is no number", ["end", "api", "0"]],
+  ["a generation that is not there", ["end", "api", "9"]],
   ["neither a deploy nor a service", ["abort", "apo"]],
 ])("%s is exit code 2 with a sentence on stderr and nothing on stdout", async (_title, args) => {
   const { path, operations } = await serve();

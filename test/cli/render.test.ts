@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
-import type { Service, Status } from "../../admin-api/schemas.ts";
-import { age, renderStatus } from "../../cli/render.ts";
+import type { Deploy, Service, Status } from "../../admin-api/schemas.ts";
+import { age, renderHistory, renderStatus } from "../../cli/render.ts";
 import { table } from "../../cli/table.ts";
 
 const NOW = Date.parse("2026-01-02T00:00:00Z");
@@ -37,6 +37,11 @@ test("the largest names still fit 80 columns", () => {
         state: "serving",
         weight: 0.333,
         connections: 1_000_000,
+        draining: {
+          since: "2025-01-01T00:00:00Z",
+          deadline: "2027-01-01T00:00:00Z",
+          connections: 1_000_000,
+        },
         startedAt: "2025-01-01T00:00:00Z",
         instances: Array.from({ length: 100 }, (_, id) => ({
           id,
@@ -80,4 +85,45 @@ test.each([
   ["2026-01-03T00:00:00Z", "0 s"],
 ])("the age of %s is %s", (since, text) => {
   expect(age(since, NOW)).toBe(text);
+});
+
+test("a deploy of the history shows how long its phases took, its connections and its reason", () => {
+  const at = (seconds: number) => new Date(NOW + seconds * 1000).toISOString();
+  const deploy: Deploy = {
+    id: "api-4",
+    service: "api",
+    strategy: "blue-green",
+    from: 3,
+    to: 4,
+    version: "42",
+    phase: "succeeded",
+    weight: 1,
+    step: null,
+    pinned: false,
+    paused: false,
+    requestedBy: "root (uid 0)",
+    startedAt: at(0),
+    finishedAt: at(100),
+    reason: { code: "X", message: "A reason." },
+    phases: [
+      { phase: "starting", startedAt: at(0), finishedAt: at(1.234) },
+      { phase: "verifying", startedAt: at(1.234), finishedAt: at(1.25) },
+      { phase: "baking", startedAt: at(1.25), finishedAt: at(91.25) },
+      { phase: "succeeded", startedAt: at(100), finishedAt: at(100) },
+    ],
+    evidence: {
+      candidate: { generation: 4, atShift: 0, peak: 7, atEnd: null, cut: null, endedBy: null },
+      previous: { generation: 3, atShift: 12, peak: 15, atEnd: 9, cut: 2, endedBy: "uid 7" },
+    },
+  };
+  expect(renderHistory([deploy], NOW + 3_600_000).split("\n")).toEqual([
+    "DEPLOY  SERVICE  VERSION  GENERATION  RESULT           AGO   TOOK  BY",
+    "api-4   api      42       3 -> 4      succeeded  1 h 0 min  1 min  root (uid 0)",
+    "",
+    "api-4: starting 1.2 s, verifying 16 ms, baking 1 min",
+    "api-4: connections of generation 3: 12 when traffic moved, 15 at most",
+    "api-4:   9 when told to end, 2 cut, ended by uid 7",
+    "api-4: connections of generation 4: 0 when traffic moved, 7 at most",
+    "api-4: A reason.",
+  ]);
 });

@@ -70,6 +70,7 @@ test("docs/metrics.md has every metric with its type, labels and help, and none 
   metrics.deployEnded("api", "blue-green", "succeeded");
   metrics.phaseEnded("api", "baking", 1);
   metrics.recovered("snapshot");
+  metrics.historyFailed();
   metrics.handedOff(0.001);
   const page = await metrics.page();
   const shown = new Map(

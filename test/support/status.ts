@@ -15,6 +15,11 @@ export interface GenerationStatus {
   readonly weight: number;
   readonly connections: number | null;
   readonly startedAt: string;
+  readonly draining?: {
+    readonly since: string;
+    readonly deadline: string;
+    readonly connections: number | null;
+  };
   readonly instances: readonly InstanceStatus[];
 }
 
