@@ -82,11 +82,9 @@ export function verificationFailed(what: string, why: string): CodedError {
   return new CodedError("VERIFICATION_FAILED", `${what}: ${why}`);
 }
 
-export function stepsUnusable(): CodedError {
-  return new CodedError(
-    "DEPLOY_STEPS_UNUSABLE",
-    "steps belong to the strategy canary, which this version does not have; leave them out",
-  );
+/** `sentence` names the step, what is wrong with it and the way out. */
+export function stepsUnusable(sentence: string, cause?: unknown): CodedError {
+  return new CodedError("DEPLOY_STEPS_UNUSABLE", `${sentence}. Nothing was started`, { cause });
 }
 
 export function slotsMissing(listener: string, found: number): CodedError {

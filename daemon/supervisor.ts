@@ -243,7 +243,7 @@ export class Supervisor implements Operations {
   }
 
   deploy(name: string, request: DeployRequest, caller: Caller): Deploy {
-    if (request.steps !== undefined) throw stepsUnusable();
+    if (request.steps !== undefined) throw stepsUnusable("steps are not taken yet; leave them out");
     return deployBody(
       this.#service(name).deploy(
         {

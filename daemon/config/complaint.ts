@@ -20,6 +20,9 @@ interface SchemaWords {
   readonly "x-value"?: ValueKind;
 }
 
+/** What the schema says of a value for other validators, and its reader says better. */
+const READER_KNOWS = new Set(["pattern", "minimum", "exclusiveMaximum"]);
+
 /**
  * One complaint for each place: of several alternatives only the one that was meant, and the reader's sentence
  * before the pattern's.
@@ -41,7 +44,7 @@ export function relevant(misfits: readonly Misfit[]): Misfit[] {
     new Set(kept.filter(({ error }) => error.keyword === keyword).map(({ error }) => error.instancePath));
   const [readers, discriminators] = [said("x-value"), said("discriminator")];
   return kept.filter(({ error: { keyword, instancePath } }) => {
-    if (keyword === "pattern") return !readers.has(instancePath);
+    if (READER_KNOWS.has(keyword)) return !readers.has(instancePath);
     return keyword !== "required" || !discriminators.has(instancePath);
   });
 }

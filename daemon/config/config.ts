@@ -127,10 +127,10 @@ export type VerifyConfig =
 
 export interface DeployConfig {
   readonly strategy: "blue-green" | "canary" | "rolling" | "recreate";
-  /** Weights increase and are below 1. */
+  /** Of a canary, and never empty: a request may ask for one where the file has another strategy. */
   readonly steps: readonly StepConfig[];
   readonly share: "random" | "sticky";
-  /** Networks in CIDR notation whose clients always reach the candidate. */
+  /** Networks in CIDR notation whose clients reach the candidate from its passed verification on. */
   readonly pin: readonly string[];
   readonly bakeMs: number;
   /** Rolling: never fewer serving instances. */
@@ -141,22 +141,38 @@ export interface DeployConfig {
 }
 
 export interface StepConfig {
-  /** The candidate's share of new connections, 0..1. */
+  /** The candidate's share of new connections: 0..1, below 1, above that of the step before. 0: the pinned alone. */
   readonly weight: number;
+  /** 0 where `pause` is. */
   readonly forMs: number;
   /** Stays at this step until someone continues. */
   readonly pause: boolean;
 }
 
-export type AnalysisConfig = {
+export interface AnalysisConfig {
+  readonly source: AnalysisSource;
+  /** What a good value may be at most and at least; at least one of them is there for a query, none for a command. */
+  readonly max: number | null;
+  readonly min: number | null;
   readonly everyMs: number;
+  /** Good ones that are needed in each step and in the bake. */
   readonly samples: number;
   readonly noData: "wait" | "pass" | "fail";
+  /** For so long a step, or the bake, may be without a verdict. */
   readonly deadlineMs: number;
-} & (
-  | { readonly kind: "prometheus"; readonly url: string; readonly query: string; readonly max: number }
-  | { readonly kind: "command"; readonly command: readonly string[] }
-);
+  /** For one sample. */
+  readonly timeoutMs: number;
+}
+
+export type AnalysisSource =
+  | {
+      readonly kind: "prometheus";
+      /** http or https, without credentials and without a slash at its end: `/api/v1/query` is added to it. */
+      readonly url: string;
+      /** `fillQuery` of placeholders.ts fills in what it is about. */
+      readonly query: string;
+    }
+  | { readonly kind: "command"; readonly command: readonly string[] };
 
 export interface DrainConfig {
   /** A name of signal(7), such as SIGTERM. */

@@ -29,6 +29,7 @@ export const DEFAULTS = {
   analysisSamples: 3,
   analysisNoData: "wait",
   analysisDeadline: "5m",
+  analysisTimeout: "10s",
   drainSignal: "SIGTERM",
   drainSettle: "5s",
   drainTimeout: "30s",

@@ -15,7 +15,8 @@ import { DEFAULTS } from "./defaults.ts";
 import type { DeploySchema } from "./schema-deploy.ts";
 import type { ReadySchema, VerifySchema } from "./schema-proof.ts";
 import type { ServiceFile } from "./schema.ts";
-import { parseBackoff, parseDuration, parseMode, parseSignal, parseWeight } from "./values.ts";
+import { normaliseSteps } from "./steps.ts";
+import { parseBackoff, parseDuration, parseMode, parsePrometheusUrl, parseSignal } from "./values.ts";
 
 type DeployFile = Static<typeof DeploySchema>;
 
@@ -120,11 +121,7 @@ function normaliseVerify(check: Static<typeof VerifySchema>, first: string | und
 function normaliseDeploy(deploy: DeployFile): DeployConfig {
   return {
     strategy: deploy.strategy ?? DEFAULTS.strategy,
-    steps: (deploy.steps ?? DEFAULTS.steps).map((step: NonNullable<DeployFile["steps"]>[number]) => ({
-      weight: parseWeight(step.weight),
-      forMs: parseDuration(step.for ?? DEFAULTS.stepFor),
-      pause: step.pause ?? DEFAULTS.stepPause,
-    })),
+    steps: normaliseSteps(deploy.steps ?? DEFAULTS.steps),
     share: deploy.share ?? DEFAULTS.share,
     pin: deploy.pin ?? [],
     bakeMs: parseDuration(deploy.bake ?? DEFAULTS.bake),
@@ -138,15 +135,20 @@ function normaliseDeploy(deploy: DeployFile): DeployConfig {
 }
 
 function normaliseAnalysis(analysis: NonNullable<DeployFile["analysis"]>): AnalysisConfig {
-  const pace = {
+  const { prometheus, query, command } = analysis;
+  return {
+    source:
+      command === undefined
+        ? { kind: "prometheus", url: parsePrometheusUrl(checked(prometheus)), query: checked(query) }
+        : { kind: "command", command },
+    max: analysis.max ?? null,
+    min: analysis.min ?? null,
     everyMs: parseDuration(analysis.every ?? DEFAULTS.analysisEvery),
     samples: analysis.samples ?? DEFAULTS.analysisSamples,
     noData: analysis.no_data ?? DEFAULTS.analysisNoData,
     deadlineMs: parseDuration(analysis.deadline ?? DEFAULTS.analysisDeadline),
+    timeoutMs: parseDuration(analysis.timeout ?? DEFAULTS.analysisTimeout),
   };
-  const { prometheus, query, max, command } = analysis;
-  if (command !== undefined) return { ...pace, kind: "command", command };
-  return { ...pace, kind: "prometheus", url: checked(prometheus), query: checked(query), max: checked(max) };
 }
 
 function normaliseExternal(external: ServiceFile["external"], accounts: Accounts): ExternalConfig | null {

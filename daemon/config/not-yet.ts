@@ -18,7 +18,6 @@ interface NotYet {
 
 const always = (): boolean => true;
 const otherThan = (value: unknown) => (found: unknown) => found !== value;
-const notEmpty = (found: unknown): boolean => Array.isArray(found) && found.length > 0;
 
 const NOT_YET: readonly NotYet[] = [
   {
@@ -26,48 +25,6 @@ const NOT_YET: readonly NotYet[] = [
     asksFor: (address) => typeof address === "string" && parseAddress(address).kind === "inherited",
     what: "a socket inherited from systemd",
     wayOut: 'use "tcp:" or "unix:"',
-  },
-  {
-    path: ["services", "*", "deploy", "strategy"],
-    asksFor: otherThan(DEFAULTS.strategy),
-    what: "this strategy",
-    wayOut: `use ${DEFAULTS.strategy}`,
-  },
-  {
-    path: ["services", "*", "deploy", "steps"],
-    asksFor: always,
-    what: "moving the traffic in steps",
-    wayOut: "use bake: for the time in which the way back is instant",
-  },
-  {
-    path: ["services", "*", "deploy", "share"],
-    asksFor: otherThan(DEFAULTS.share),
-    what: "keeping a client with one generation",
-    wayOut: `use ${DEFAULTS.share}`,
-  },
-  {
-    path: ["services", "*", "deploy", "pin"],
-    asksFor: notEmpty,
-    what: "sending networks of clients to the candidate",
-    wayOut: "use verify: its requests reach the candidate alone",
-  },
-  {
-    path: ["services", "*", "deploy", "floor"],
-    asksFor: otherThan(DEFAULTS.floor),
-    what: "a floor under the serving instances",
-    wayOut: `use ${DEFAULTS.floor}`,
-  },
-  {
-    path: ["services", "*", "deploy", "watch", "queue"],
-    asksFor: otherThan(DEFAULTS.watchQueue),
-    what: "going back because of a queue",
-    wayOut: "use exits:, which is watched",
-  },
-  {
-    path: ["services", "*", "deploy", "analysis"],
-    asksFor: always,
-    what: "analysis of a candidate",
-    wayOut: "use verify: with a command",
   },
   {
     path: ["services", "*", "fdstore", "max"],

@@ -1,35 +1,59 @@
 /** How a deploy goes, and when it goes back. */
 import { Optional as optional, Type } from "@sinclair/typebox";
 import { DEFAULTS } from "./defaults.ts";
-import { commandLine, flag, list, mapping, oneOf, text, value, whole } from "./schema-values.ts";
+import { commandLine, flag, list, mapping, oneOf, text, value, weight, whole } from "./schema-values.ts";
+
+const number = (words: { readonly description: string }) =>
+  Type.Number({ "x-expected": "a number", ...words });
 
 const AnalysisSchema = mapping(
   {
-    prometheus: optional(text({ description: "The URL of a Prometheus server, with `query` and `max`." })),
-    query: optional(text({ description: "A PromQL expression with one number as its result." })),
-    max: optional(Type.Number({ "x-expected": "a number", description: "The largest result that is good." })),
+    prometheus: optional(
+      value("prometheus-url", {
+        description: "The URL of a Prometheus server, with `query` and `max` or `min`.",
+      }),
+    ),
+    query: optional(
+      text({
+        description:
+          "A PromQL expression. `{version}`, `{generation}` and `{service}` are filled in, so that it can be about the candidate alone. Of several series the worst counts.",
+        examples: ['sum(rate(http_errors_total{version="{version}"}[1m]))'],
+      }),
+    ),
+    max: optional(number({ description: "The largest result that is good." })),
+    min: optional(number({ description: "The smallest result that is good." })),
     command: optional(
-      commandLine({ description: "In place of a query: a command that exits with 0 when all is well." }),
+      commandLine({
+        description:
+          "In place of a query: a command that exits with 0 when all is well. It runs as those of `verify` do.",
+      }),
     ),
     every: optional(
       value("duration", { description: "Between two samples.", default: DEFAULTS.analysisEvery }),
     ),
     samples: optional(
       whole(1, 1000, {
-        description: "How many must be good, one after the other.",
+        description: "So many good ones are needed in each step and in the bake. One bad one goes back.",
         default: DEFAULTS.analysisSamples,
       }),
     ),
     no_data: optional(
       oneOf(["wait", "pass", "fail"], {
-        description: "What a sample without a result means.",
+        description:
+          "What as many samples in a row without a result mean: go back at the deadline, good, or go back now.",
         default: DEFAULTS.analysisNoData,
       }),
     ),
     deadline: optional(
       value("duration", {
-        description: "Until when the verdict must be there.",
+        description: "For so long a step, or the bake, may be without a verdict.",
         default: DEFAULTS.analysisDeadline,
+      }),
+    ),
+    timeout: optional(
+      value("duration", {
+        description: "For one sample. One that takes longer is without a result.",
+        default: DEFAULTS.analysisTimeout,
       }),
     ),
   },
@@ -38,8 +62,16 @@ const AnalysisSchema = mapping(
 
 const StepSchema = mapping(
   {
-    weight: value("weight", { description: "The candidate's share of new connections." }),
-    for: optional(value("duration", { description: "How long the step lasts.", default: DEFAULTS.stepFor })),
+    weight: weight({
+      description:
+        "The candidate's share of new connections, below 100 %. 0 is for a first step in which `pin` alone reaches it.",
+    }),
+    for: optional(
+      value("duration", {
+        description: "How long the step lasts. Not with `pause`.",
+        default: DEFAULTS.stepFor,
+      }),
+    ),
     pause: optional(
       flag({ description: "Stay at this step until someone continues.", default: DEFAULTS.stepPause }),
     ),
@@ -58,7 +90,8 @@ export const DeploySchema = mapping(
     steps: optional(
       list(StepSchema, {
         description: "canary: the steps, with increasing weights; 100 % follows the last.",
-        default: DEFAULTS.steps,
+        "x-default": "canary: 5% for 1m, then 50% for 5m",
+        minItems: 1,
       }),
     ),
     share: optional(
@@ -80,9 +113,9 @@ export const DeploySchema = mapping(
       }),
     ),
     floor: optional(
-      whole(0, 1024, {
+      whole(1, 1024, {
         description: "rolling: never fewer serving instances. At most `instances`.",
-        default: DEFAULTS.floor,
+        "x-default": `rolling: ${DEFAULTS.floor}`,
       }),
     ),
     watch: optional(

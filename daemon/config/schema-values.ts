@@ -20,7 +20,7 @@ export const VERSION = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$";
 
 const EXPECTED: Record<ValueKind, readonly [string, string | undefined]> = {
   duration: ['a duration such as "30s", "1h30m" or "500ms"', "^(\\d+d)?(\\d+h)?(\\d+m)?(\\d+s)?(\\d+ms)?$"],
-  weight: ['a percentage such as "5%"', "^\\d{1,3}(\\.\\d+)?%$"],
+  weight: ['a percentage such as "5%", or a share such as 0.05', undefined],
   mode: ['an octal mode in quotes, such as "0660"', "^0?[0-7]{3}$"],
   signal: ["the name of a signal, such as SIGTERM", "^[A-Z0-9]+$"],
   backoff: ['a range of durations such as "1s..30s"', "^\\w+\\.\\.\\w+$"],
@@ -29,6 +29,7 @@ const EXPECTED: Record<ValueKind, readonly [string, string | undefined]> = {
   address: ['an address such as "tcp:0.0.0.0:8080" or "unix:/run/app.sock"', undefined],
   "tcp-address": ['an address such as "127.0.0.1:9700"', undefined],
   network: ['a network such as "10.1.0.0/16"', undefined],
+  "prometheus-url": ['a URL such as "http://127.0.0.1:9090"', "^https?://"],
   text: ["text", undefined],
 };
 
@@ -38,6 +39,19 @@ export function value(kind: ValueKind, words: Words) {
     ...(pattern === undefined ? {} : { pattern }),
     "x-value": kind,
     "x-expected": expected,
+    ...words,
+  });
+}
+
+/** A share of connections: text with a percentage, or a number below 1. */
+export function weight(words: Words): TUnsafe<string | number> {
+  return Type.Unsafe<string | number>({
+    type: ["string", "number"],
+    pattern: "^(\\d{1,2}(\\.\\d+)?%|0(\\.\\d+)?)$",
+    minimum: 0,
+    exclusiveMaximum: 1,
+    "x-value": "weight" satisfies ValueKind,
+    "x-expected": EXPECTED.weight[0],
     ...words,
   });
 }

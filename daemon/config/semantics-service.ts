@@ -2,13 +2,13 @@
 import { isAbsolute } from "node:path";
 import { messageOf } from "../../handoff/coded-error.ts";
 import type { AccountCheck, Identity } from "./accounts.ts";
-import { DEFAULTS } from "./defaults.ts";
 import { readEnvironmentFile } from "./environment-file.ts";
 import type { Path, Report } from "./problem.ts";
 import type { ServiceFile } from "./schema.ts";
 import { suggestion } from "./suggest.ts";
 import type { Draft } from "./validate.ts";
-import { parseDuration, parseWeight } from "./values.ts";
+import { checkDeploy, type ListenerKinds, positive } from "./semantics-deploy.ts";
+import { parseDuration } from "./values.ts";
 
 type ServiceDraft = Draft<ServiceFile>;
 
@@ -16,9 +16,11 @@ interface Tools {
   readonly report: Report;
   readonly accounts: AccountCheck;
   readonly self: Identity;
+  readonly kinds: ListenerKinds;
 }
 
-export function checkService(path: Path, service: ServiceDraft, { report, accounts, self }: Tools): void {
+export function checkService(path: Path, service: ServiceDraft, tools: Tools): void {
+  const { report, accounts, self, kinds } = tools;
   if (service.command?.[0] === "") {
     report.wrong(
       [...path, "command", 0],
@@ -40,7 +42,7 @@ export function checkService(path: Path, service: ServiceDraft, { report, accoun
   checkLimits(path, service, report);
   checkReady(path, service, report);
   checkVerify(path, service, report);
-  checkDeploy(path, service, report);
+  checkDeploy(path, service, kinds, report);
   positive([...path, "drain", "timeout"], service.drain?.timeout, report);
   checkOutput([...path, "output"], service.output, report);
 }
@@ -163,50 +165,10 @@ function checkVerify(path: Path, service: ServiceDraft, report: Report): void {
   });
 }
 
-function checkDeploy(path: Path, service: ServiceDraft, report: Report): void {
-  let before = 0;
-  (service.deploy?.steps ?? []).forEach((step, index) => {
-    if (step?.weight === undefined) return;
-    const weight = parseWeight(step.weight);
-    if (weight <= before) {
-      report.wrong(
-        [...path, "deploy", "steps", index, "weight"],
-        `${step.weight} is not above the step before it; weights increase from step to step; reorder them or raise this one`,
-      );
-    }
-    before = Math.max(before, weight);
-  });
-  const floor = service.deploy?.floor;
-  const instances = "instances" in service ? service.instances : DEFAULTS.instances;
-  if (floor !== undefined && instances !== undefined && floor > instances) {
-    report.wrong(
-      [...path, "deploy", "floor"],
-      `the floor ${floor} is above the ${instances} instances of the service; it could never be held; write at most ${instances}`,
-    );
-  }
-  const analysis = service.deploy?.analysis;
-  if (analysis === undefined) return;
-  const prometheus = ["prometheus", "query", "max"].filter((key) => key in analysis).length;
-  if ("command" in analysis ? prometheus > 0 : prometheus < 3) {
-    report.wrong(
-      [...path, "deploy", "analysis"],
-      "an analysis is a command:, or prometheus:, query: and max: together; nothing else can be judged; complete one of them",
-    );
-  }
-}
-
 function checkOutput(path: Path, output: string | undefined, report: Report): void {
   if (output === undefined || output === "inherit" || output === "journal" || isAbsolute(output)) return;
   report.wrong(
     path,
     `"${output}" is neither inherit, journal nor an absolute path; a relative one would depend on where the daemon was started; ${suggestion(output, ["inherit", "journal"])}`,
-  );
-}
-
-function positive(path: Path, duration: string | undefined, report: Report): void {
-  if (duration === undefined || parseDuration(duration) > 0) return;
-  report.wrong(
-    path,
-    `"${duration}" leaves no time at all; it would always be over before anything happened; write one such as "30s"`,
   );
 }

@@ -8,6 +8,7 @@ import { refuseNotYet } from "./not-yet.ts";
 import { choosePaths, defaultAdminSocket, type ChosenPaths, type Environment } from "./paths.ts";
 import type { Path, Report } from "./problem.ts";
 import { suggestion } from "./suggest.ts";
+import type { ListenerKinds } from "./semantics-deploy.ts";
 import { checkService } from "./semantics-service.ts";
 import type { ConfigDraft } from "./validate.ts";
 import { parseTcpAddress } from "./values.ts";
@@ -30,9 +31,9 @@ export function checkMeaning(draft: ConfigDraft, report: Report, surroundings: S
   const paths = choosePaths(draft.paths, surroundings.environment);
   checkListeners(draft, report, accounts, paths.runtime.path);
   checkOwners(draft, report);
+  const tools = { report, accounts, self: surroundings.self, kinds: kindsOf(draft) };
   for (const [name, service] of Object.entries(draft.services ?? {})) {
-    if (service !== undefined)
-      checkService(["services", name], service, { report, accounts, self: surroundings.self });
+    if (service !== undefined) checkService(["services", name], service, tools);
   }
   checkAdmin(draft, report, accounts);
   checkPaths(draft, report, paths);
@@ -47,6 +48,14 @@ export function checkMeaning(draft: ConfigDraft, report: Report, surroundings: S
     report.warn(["services"], "there is no service; nothing will run; add one, or reload later");
   }
   refuseNotYet(draft, report);
+}
+
+function kindsOf({ listeners = {} }: ConfigDraft): ListenerKinds {
+  return new Map(
+    Object.entries(listeners).flatMap(([name, listener]) =>
+      listener?.address === undefined ? [] : [[name, parseAddress(listener.address).kind] as const],
+    ),
+  );
 }
 
 /** What two sockets cannot both be bound to; null: they can. */

@@ -18,9 +18,11 @@ export type Draft<T> = T extends readonly (infer Item)[]
 
 export type ConfigDraft = Draft<ConfigFile>;
 
-const readValue: SchemaValidateFunction = (kind: ValueKind, text: string): boolean => {
+const readValue: SchemaValidateFunction = (kind: ValueKind, value: string | number): boolean => {
+  // A number where text is needed is said to be one by the check of its type.
+  if (typeof value === "number" && kind !== "weight") return true;
   try {
-    VALUES[kind](text);
+    VALUES[kind](String(value));
     return true;
   } catch (error) {
     readValue.errors = [{ keyword: "x-value", message: messageOf(error), params: {} }];
@@ -30,7 +32,7 @@ const readValue: SchemaValidateFunction = (kind: ValueKind, text: string): boole
 
 const ajv = new Ajv({ allErrors: true, verbose: true, discriminator: true, strictTypes: false });
 ajv.addVocabulary(["x-expected", "x-names", "x-default"]);
-ajv.addKeyword({ keyword: "x-value", type: "string", errors: true, validate: readValue });
+ajv.addKeyword({ keyword: "x-value", type: ["string", "number"], errors: true, validate: readValue });
 const fits = ajv.compile(ConfigFileSchema);
 
 /** Reports every misfit. The draft is a copy, and has the type ConfigFile when nothing was reported. */

@@ -50,18 +50,22 @@ export function formatDuration(ms: number): string {
   return text === "" ? "0s" : text;
 }
 
-/** Reads `5%` as 0.05. */
+/** Reads `5%` and `0.05` as 0.05. */
 export function parseWeight(text: string): number {
-  if (/^[\d.]+$/u.test(text))
-    refuse(`"${text}" has no unit, and could be a share or a percentage; write "5%"`);
-  const match = /^(\d{1,3}(?:\.\d+)?)%$/u.exec(text);
-  const percent = Number(match?.[1]);
-  if (match === null || percent <= 0 || percent >= 100) {
+  const match = /^(\d{1,3}(?:\.\d+)?)%$|^(\d+(?:\.\d+)?(?:e-\d+)?)$/u.exec(text);
+  const [, percent, share] = match ?? [];
+  const weight = percent === undefined ? Number(share) : Number(percent) / 100;
+  if (share !== undefined && weight >= 1) {
     refuse(
-      `"${text}" is not a step's weight; it is above 0% and below 100%, which is the end of every deploy; write "5%"`,
+      `"${text}" has no unit, and could be a share or a percentage; write "${weight === 1 ? "1" : text}%", or a share below 1 such as 0.05`,
     );
   }
-  return percent / 100;
+  if (match === null || weight >= 1) {
+    refuse(
+      `"${text}" is not a step's weight; it is below 100%, which is the end of every deploy; write "5%"`,
+    );
+  }
+  return weight;
 }
 
 /** Reads an octal file mode or umask, such as `0660`. */
@@ -163,6 +167,38 @@ export function parseNetwork(text: string): string {
   return text;
 }
 
+/**
+ * Reads the address of a Prometheus server; the result has no slash at its end. What is refused is not repeated: it may
+ * contain a password.
+ */
+export function parsePrometheusUrl(text: string): string {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    refuse(
+      'this is not a URL; the scheme and the host are needed; write one such as "http://127.0.0.1:9090"',
+    );
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    refuse(
+      `the scheme "${url.protocol}" cannot be asked; Prometheus speaks HTTP; write "http:" or "https:", as in "http://127.0.0.1:9090"`,
+    );
+  }
+  if (url.username !== "" || url.password !== "") {
+    refuse(
+      "it contains a user name or a password; this file is no place for secrets, and they would stand in every message about the URL; remove them and use command: with a program that reads them from a file of its own",
+    );
+  }
+  if (url.search !== "" || url.hash !== "") {
+    refuse('it has a "?" or a "#"; the daemon adds /api/v1/query and the query itself; write it up to there');
+  }
+  if (/\/api\/v1(\/query)?\/?$/u.test(url.pathname)) {
+    refuse("it ends with the path of a query, which the daemon adds itself; write it without /api/v1/query");
+  }
+  return url.href.replace(/\/+$/u, "");
+}
+
 /** Reads what goes to execve(2), which ends strings at NUL. */
 export function parseText(text: string): string {
   if (text.includes("\0")) refuse("it contains a NUL byte, which no argument or variable can; remove it");
@@ -181,6 +217,7 @@ export const VALUES = {
   address: parseAddress,
   "tcp-address": parseTcpAddress,
   network: parseNetwork,
+  "prometheus-url": parsePrometheusUrl,
   text: parseText,
 } as const satisfies Record<string, (text: string) => unknown>;
 

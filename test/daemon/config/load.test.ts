@@ -35,7 +35,14 @@ describe("a good file", () => {
       verify: [],
       deploy: {
         strategy: "blue-green",
+        steps: [
+          { weight: 0.05, forMs: 60_000, pause: false },
+          { weight: 0.5, forMs: 300_000, pause: false },
+        ],
+        share: "random",
+        pin: [],
         bakeMs: 60_000,
+        floor: 1,
         watch: { exits: 1, queueMs: 30_000 },
         analysis: null,
       },
@@ -78,6 +85,35 @@ describe("a good file", () => {
     expect(config.services[1]).toMatchObject({
       ready: { by: "delay", afterMs: 1000, timeoutMs: 31_000 },
       listeners: [],
+      deploy: { strategy: "rolling", floor: 3 },
+    });
+    expect(config.services[2]?.deploy).toEqual({
+      strategy: "canary",
+      steps: [
+        { weight: 0, forMs: 0, pause: true },
+        { weight: 0.05, forMs: 60_000, pause: false },
+        { weight: 0.505, forMs: 600_000, pause: false },
+        { weight: 0.75, forMs: 0, pause: true },
+      ],
+      share: "sticky",
+      pin: ["10.1.0.0/16", "2001:db8::/32"],
+      bakeMs: 60_000,
+      floor: 1,
+      watch: { exits: 0, queueMs: 0 },
+      analysis: {
+        source: {
+          kind: "prometheus",
+          url: "https://prometheus.example/p",
+          query: 'errors{service="{service}",g="{generation}"}',
+        },
+        max: 0.5,
+        min: -1,
+        everyMs: 15_000,
+        samples: 3,
+        noData: "wait",
+        deadlineMs: 300_000,
+        timeoutMs: 2000,
+      },
     });
     expect(config.listeners[1]).toMatchObject({ address: { kind: "unix" }, mode: 0o660, group: "app" });
     expect(config.admin.socket).toMatchObject({ mode: 0o660, group: "deploy" });
@@ -94,12 +130,6 @@ describe("a good file", () => {
     expect(code).toBe("CONFIG_NOT_YET");
     expect(problems.map(({ path }) => path)).toEqual([
       "listeners.adm.address",
-      "services.api.deploy.steps",
-      "services.api.deploy.share",
-      "services.api.deploy.pin",
-      "services.api.deploy.floor",
-      "services.api.deploy.watch.queue",
-      "services.api.deploy.analysis",
       "services.api.fdstore.max",
       "services.api.external",
       "admin.socket.roles",
@@ -129,6 +159,17 @@ describe("a good file", () => {
     expect(metrics?.address).toMatchObject({ host: "127.0.0.1", port: 9701 });
   });
 
+  test("may have an analysis by a command", () => {
+    const deploy = "deploy: { analysis: { command: [./judge, -q], no_data: fail, deadline: 31s } }";
+    const config = loadText(MINIMAL.replace("[web] }", `[web], ${deploy} }`));
+    expect(config.services[0]?.deploy.analysis).toMatchObject({
+      source: { kind: "command", command: ["./judge", "-q"] },
+      max: null,
+      min: null,
+      noData: "fail",
+    });
+  });
+
   test("may use anchors and aliases", () => {
     const config = loadText(`${MINIMAL}  two: { command: &c [node, other.js], verify: [{ command: *c }] }\n`);
     expect(config.services[1]?.verify).toMatchObject([{ command: ["node", "other.js"] }]);
@@ -143,11 +184,7 @@ describe("a good file", () => {
 });
 
 test.each([
-  ["canary", "deploy: { strategy: canary }"],
-  ["steps, the default's too", "deploy: { steps: [{ weight: 5%, for: 1m }, { weight: 50%, for: 5m }] }"],
-  ["a queue that is not watched", "deploy: { watch: { queue: 0s } }"],
-  ["rolling", "deploy: { strategy: rolling }"],
-  ["recreate", "deploy: { strategy: recreate }"],
+  ["descriptors of the application", "fdstore: { max: 1 }"],
   ["the journal", "output: journal"],
 ])("%s is not in this version", (_, line) => {
   const text = MINIMAL.replace("[web] }", `[web], ${line} }`);
@@ -155,10 +192,7 @@ test.each([
 });
 
 test("what is not in this version may be written when it is the default", () => {
-  const text = MINIMAL.replace(
-    "[web] }",
-    "[web], deploy: { strategy: blue-green, share: random, pin: [], floor: 1, watch: { queue: 30s } }, fdstore: { max: 0 } }",
-  );
+  const text = MINIMAL.replace("[web] }", "[web], fdstore: { max: 0 } }");
   expect(loadText(text).services).toHaveLength(1);
 });
 
@@ -175,7 +209,7 @@ services:
     listeners: [web, tow]
     instances: 2
     ready: { by: http, listener: nope, path: / }
-    deploy: { floor: 5, bake: 10, strategy: canary }
+    deploy: { floor: 5, bake: 10, strategy: rolling }
     user: ghost
 `),
   );
@@ -187,9 +221,7 @@ services:
     [9, "services.api.listeners[1]"],
     [11, "services.api.ready.listener"],
     [12, "services.api.deploy.floor"],
-    [12, "services.api.deploy.floor"],
     [12, "services.api.deploy.bake"],
-    [12, "services.api.deploy.strategy"],
     [13, "services.api.user"],
   ]);
   expect(message.split("\n")).toHaveLength(1 + problems.length);

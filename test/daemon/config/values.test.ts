@@ -5,6 +5,7 @@ import {
   parseBackoff,
   parseDuration,
   parseMode,
+  parsePrometheusUrl,
   parseSignal,
   parseWeight,
 } from "../../../daemon/config/values.ts";
@@ -35,6 +36,12 @@ test("a duration that is written is read as the same number of milliseconds", ()
 test("the small languages mean what they say", () => {
   expect(parseWeight("5%")).toBe(0.05);
   expect(parseWeight("0.5%")).toBe(0.005);
+  expect(parseWeight("0.05")).toBe(0.05);
+  expect(parseWeight(String(1e-7))).toBe(1e-7);
+  expect(parseWeight("0%")).toBe(0);
+  expect(parseWeight("0")).toBe(0);
+  expect(parsePrometheusUrl("http://127.0.0.1:9090/")).toBe("http://127.0.0.1:9090");
+  expect(parsePrometheusUrl("https://host/prefix")).toBe("https://host/prefix");
   expect(parseMode("0660")).toBe(0o660);
   expect(parseMode("660")).toBe(0o660);
   expect(parseSignal("TERM")).toBe("SIGTERM");
@@ -42,6 +49,15 @@ test("the small languages mean what they say", () => {
   expect(parseBackoff("1s..30s")).toEqual({ minMs: 1000, maxMs: 30_000 });
 });
 
-test.each(["0%", "100%", "5", "-5%", "%"])("%j is not a step's weight", (text) => {
+test.each(["100%", "5", "-5%", "%", "-0.1", "1e3", ""])("%j is not a step's weight", (text) => {
   expect(() => parseWeight(text)).toThrow(/write "5%"/u);
+});
+
+test.each([
+  ["http://user:hunter2@127.0.0.1:9090", "password"],
+  ["http://127.0.0.1:9090/?token=hunter2", '"?"'],
+  ["hunter2", "not a URL"],
+])("what is refused of %j is not repeated", (text, why) => {
+  expect(() => parsePrometheusUrl(text)).toThrow(why);
+  expect(() => parsePrometheusUrl(text)).not.toThrow("hunter2");
 });
