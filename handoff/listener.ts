@@ -58,6 +58,11 @@ export interface Listener {
   take(owner: string): Promise<Slot>;
   /** Replaces the weights; done when it returns. */
   steer(shares: readonly Share[]): void;
+  /**
+   * How many connections may wait in each slot from now on (listen(2) again; the kernel takes net.core.somaxconn at most). What
+   * waits already stays, also where it is more.
+   */
+  setBacklog(backlog: number): void;
   /** Throws LISTENER_FOREIGN_MEMBER when somebody else's socket is in the group. */
   assertAlone(): void;
   /**

@@ -32,7 +32,7 @@ export class TcpListener implements Listener {
   readonly name: string;
   readonly protocol = "tcp";
   readonly mode = "steered";
-  readonly #options: ListenerOptions;
+  #options: ListenerOptions;
   readonly #bound: TcpAddress;
   readonly #slots: Slot[];
   #shares: readonly Share[];
@@ -100,6 +100,11 @@ export class TcpListener implements Listener {
 
   get shares(): readonly Share[] {
     return this.#shares;
+  }
+
+  setBacklog(backlog: number): void {
+    for (const slot of this.#slots) slot.assertBacklog(backlog);
+    this.#options = { ...this.#options, backlog };
   }
 
   honourPins(): Disposable {

@@ -7,7 +7,7 @@
  *   /run/app/.ipc.sock.0    slot 0, as bound         /run/app/.ipc.sock.0.s    its second name, which no
  *   /run/app/.ipc.sock.1    slot 1                   /run/app/.ipc.sock.1.s    application knows and unlinks
  */
-import { chmodSync, chownSync, linkSync, lstatSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, linkSync, lstatSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { SUN_PATH_MAX } from "./address.ts";
 import { hasCode, messageOf } from "./coded-error.ts";
@@ -34,7 +34,7 @@ export class UnixListener implements Listener {
   readonly protocol = "unix";
   readonly mode = "renamed";
   readonly address: string;
-  readonly #options: ListenerOptions;
+  #options: ListenerOptions;
   readonly #slots: Slot[];
   #shares: readonly Share[];
   /** Slots are opened and given away one at a time. */
@@ -85,6 +85,21 @@ export class UnixListener implements Listener {
 
   get shares(): readonly Share[] {
     return this.#shares;
+  }
+
+  setBacklog(backlog: number): void {
+    for (const slot of this.#slots) slot.assertBacklog(backlog);
+    this.#options = { ...this.#options, backlog };
+  }
+
+  /** The mode and the group of the path, in force when it returns; null is what a new socket would have. */
+  setAccess(mode: number | null, gid: number | null): void {
+    // Links to one file each: whichever of them is public is changed with it.
+    for (const { index } of this.#slots) {
+      chmodSync(this.#stable(index), mode ?? modeOfFresh());
+      chownSync(this.#stable(index), -1, gid ?? process.getegid?.() ?? -1);
+    }
+    this.#options = { ...this.#options, mode, gid };
   }
 
   take(owner: string): Promise<Slot> {
@@ -198,7 +213,7 @@ export class AbstractListener implements Listener {
   readonly mode = "shared";
   readonly address: string;
   readonly shares: readonly Share[] = [{ slot: 0, share: 1 }];
-  readonly #options: ListenerOptions;
+  #options: ListenerOptions;
   readonly #slot: Slot;
   #open = true;
 
@@ -230,6 +245,11 @@ export class AbstractListener implements Listener {
 
   get slots(): readonly Slot[] {
     return this.#open ? [this.#slot] : [];
+  }
+
+  setBacklog(backlog: number): void {
+    this.#slot.assertBacklog(backlog);
+    this.#options = { ...this.#options, backlog };
   }
 
   take(owner: string): Promise<Slot> {
@@ -282,6 +302,12 @@ export class AbstractListener implements Listener {
 /** Unlinks a socket's path. What else may stand there by now is not ours, and stays. */
 function removeSocket(path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path, { force: true });
+}
+
+/** What bind(2) leaves of a socket's mode; Umask in proc(5). process.umask() without an argument sets it twice. */
+function modeOfFresh(): number {
+  const umask = /^Umask:\s*([0-7]+)$/mu.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "022";
+  return 0o777 & ~Number.parseInt(umask, 8);
 }
 
 function unixQueue(slot: Slot): { length: number; limit: number } {
