@@ -17,6 +17,7 @@ import type {
   Generation,
   Listener,
   ListenerList,
+  Reload,
   Service,
   ServiceList,
   Status,
@@ -98,6 +99,10 @@ export class Client {
 
   async restart(service: string): Promise<Deploy> {
     return this.#ask("POST", path`/v1/services/${service}/restart`);
+  }
+
+  async reload(): Promise<Reload> {
+    return this.#ask("POST", "/v1/reload");
   }
 
   async listDeploys(query: DeployQuery = {}): Promise<DeployList> {

@@ -5,7 +5,7 @@
  * Whatever is refused or fails as expected is thrown as a CodedError, whose code problem.ts turns into a status.
  */
 import type { EventLog } from "./events.ts";
-import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "./schemas.ts";
+import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Reload, Status } from "./schemas.ts";
 
 export type Awaitable<T> = T | Promise<T>;
 
@@ -37,6 +37,9 @@ export interface Operations {
   rollback(service: string, caller: Caller): Awaitable<Deploy>;
   /** A deploy of the release that is current. */
   restart(service: string, caller: Caller): Awaitable<Deploy>;
+
+  /** Reads the configuration again. Resolves when all of it is applied but for what it names; rejects when nothing is. */
+  reload(requestedBy: string): Awaitable<Reload>;
 
   /** The newest first. Throws SERVICE_UNKNOWN for a service that is neither configured nor remembered. */
   listDeploys(query: DeployQuery): Awaitable<DeployList>;

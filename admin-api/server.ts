@@ -29,6 +29,7 @@ import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { listenerRoutes } from "./routes/listeners.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
+import { reloadRoutes } from "./routes/reload.ts";
 import { restartRoutes } from "./routes/restart.ts";
 import { rollbackRoutes } from "./routes/rollback.ts";
 import { serviceRoutes } from "./routes/services.ts";
@@ -146,6 +147,7 @@ const ROUTES = [
   deployRoutes,
   rollbackRoutes,
   restartRoutes,
+  reloadRoutes,
   eventRoutes,
 ] as const;
 

@@ -13,6 +13,7 @@ import { historyCommand } from "./commands/history.ts";
 import { listenersCommand } from "./commands/listeners.ts";
 import { pauseCommand } from "./commands/pause.ts";
 import { promoteCommand } from "./commands/promote.ts";
+import { reloadCommand } from "./commands/reload.ts";
 import { restartCommand } from "./commands/restart.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
 import { statusCommand } from "./commands/status.ts";
@@ -65,6 +66,7 @@ const COMMANDS = [
   abortCommand,
   rollbackCommand,
   restartCommand,
+  reloadCommand,
   listenersCommand,
   historyCommand,
   eventsCommand,

@@ -24,9 +24,11 @@ export function renderStatus(status: Status, now: number): string {
 
 export function renderListeners(listeners: readonly Listener[]): string {
   if (listeners.length === 0) return "no listeners";
-  const rows = listeners.flatMap(({ name, protocol, address, mode, slots }) =>
+  const rows = listeners.flatMap(({ name, protocol, address, mode, slots, leaving }) =>
     slots.map((slot, index) => [
-      ...(index === 0 ? [name, `${protocol}:${address}`, mode] : ["", "", ""]),
+      ...(index === 0
+        ? [leaving === true ? `${name} (leaving)` : name, `${protocol}:${address}`, mode]
+        : ["", "", ""]),
       String(slot.index),
       slot.generation ??
         (slot.held === undefined ? "-" : `held by ${slot.held.map(({ pid }) => pid).join(", ")}`),
@@ -47,7 +49,7 @@ export function renderListeners(listeners: readonly Listener[]): string {
 }
 
 function renderService(service: Service, now: number): string {
-  const { name, state, generations, deploy } = service;
+  const { name, state, generations, deploy, pending = [], leaving = false } = service;
   const columns = [
     { title: "  GENERATION" },
     { title: "VERSION" },
@@ -69,9 +71,9 @@ function renderService(service: Service, now: number): string {
     age(one.startedAt, now),
   ]);
   const under = deploy === null ? [] : [cut(`  ${renderDeployLine(deploy, now)}`, 80)];
-  return [`\n${plain(name)} is ${state}`, ...(rows.length === 0 ? [] : table(columns, rows)), ...under].join(
-    "\n",
-  );
+  const waiting = pending.length === 0 ? [] : [cut(`  with the next deploy: ${pending.join(", ")}`, 80)];
+  const title = `\n${plain(name)} is ${leaving ? "being removed" : state}`;
+  return [title, ...(rows.length === 0 ? [] : table(columns, rows)), ...under, ...waiting].join("\n");
 }
 
 function roleOf({ current, candidate, previous }: Service, { number, state }: Generation): string {

@@ -9,6 +9,7 @@ import { decideRollback } from "../deploy/rollback.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
+import { optionsOf } from "./deploy-options.ts";
 import { Deploys } from "./deploys.ts";
 import { nothingRuns, stopping } from "./errors.ts";
 import { FirstStart } from "./first-start.ts";
@@ -20,10 +21,6 @@ import { IdleSlots } from "./slots.ts";
 import { holdAside, steer } from "./steer.ts";
 import type { ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { ACCEPT_MS } from "./verification.ts";
-
-/** The daemon's own ready timeout speaks first, since it can say what the application did instead. */
-const READY_GRACE_MS = 500;
 
 export interface DeployWish {
   /** undefined: the version that is current, or remembered, or configured. */
@@ -35,8 +32,10 @@ export interface DeployWish {
 
 export class Service implements Fleet {
   readonly name: string;
-  readonly config: ServiceConfig;
-  readonly #listeners: ReadonlyMap<string, Listener>;
+  /** What the next deploy uses; `reconfigure` replaces it. Generations have what they were started with. */
+  config: ServiceConfig;
+  /** Those of the configuration, and those that its generations have from an earlier one. */
+  #listeners: ReadonlyMap<string, Listener>;
   readonly #surroundings: Surroundings;
   readonly #store: SnapshotStore;
   readonly #idle: IdleSlots;
@@ -73,7 +72,7 @@ export class Service implements Fleet {
     this.#deploys = new Deploys(this, (deployment) => this.#deployEnded(deployment), surroundings);
     this.#idle = new IdleSlots(
       config.name,
-      [...listeners.values()],
+      () => [...this.#listeners.values()].filter(({ name }) => this.config.listeners.includes(name)),
       () => this.#generation(this.#current),
       surroundings,
     );
@@ -130,9 +129,10 @@ export class Service implements Fleet {
 
   /**
    * Goes on from another daemon's death, with its listeners resumed. `kept` has the notify sockets that the keeper gave
-   * back; those that are used are taken out of it.
+   * back; those that are used are taken out of it. One that is leaving begins nothing by itself: `stop` follows.
    */
-  async recover(record: ServiceRecord, kept: Map<string, Descriptor>): Promise<void> {
+  async recover(record: ServiceRecord, kept: Map<string, Descriptor>, isLeaving = false): Promise<void> {
+    this.#isStopping = isLeaving;
     this.#remember(record);
     this.#current = record.current;
     this.#candidate = record.candidate;
@@ -157,7 +157,7 @@ export class Service implements Fleet {
     }
     this.#forgetEnded();
     this.#idle.review();
-    if (this.#generation(this.#current) === null && this.activeDeploy === null) this.#firstStart.now();
+    if (this.state === "stopped" && !isLeaving) this.#firstStart.now();
   }
 
   #remember(record: ServiceRecord | null): void {
@@ -179,7 +179,6 @@ export class Service implements Fleet {
     const strategy = wish.strategy ?? this.config.deploy.strategy;
     if (current !== null) assertSteerable(this.name, strategy, this.#listeners.values());
     const to = this.#lastNumber + 1;
-    const { ready, verify, deploy } = this.config;
     const deployment = beginDeployment(
       {
         id: `${this.name}-${to}`,
@@ -190,13 +189,7 @@ export class Service implements Fleet {
         version,
         isRollback: wish.isRollback ?? false,
         requestedBy,
-        options: {
-          readyTimeoutMs: ready.timeoutMs + READY_GRACE_MS,
-          verifyTimeoutMs:
-            verify.reduce((sum, step) => sum + step.timeoutMs, 0) + (this.#listeners.size + 1) * ACCEPT_MS,
-          bakeMs: wish.bakeMs ?? deploy.bakeMs,
-          watchExits: deploy.watch.exits,
-        },
+        options: optionsOf(this.config, wish.bakeMs),
       },
       this.#deploys.all[0] ?? null,
       Date.now(),
@@ -226,6 +219,13 @@ export class Service implements Fleet {
   /** When it returns, what could follow at once has been done. */
   ask(id: string, wish: Wish | "pause" | "continue"): Deployment {
     return this.#deploys.ask(id, wish);
+  }
+
+  /** What runs goes on as it is; the next deploy uses this. */
+  reconfigure(config: ServiceConfig, listeners: ReadonlyMap<string, Listener>): void {
+    this.config = config;
+    this.#listeners = listeners;
+    this.#idle.review();
   }
 
   // --- going down ---
@@ -349,6 +349,7 @@ export class Service implements Fleet {
       this.#deploys.advance();
       this.#persist();
       this.#forgetEnded();
+      this.#surroundings.changed();
     },
     onEnded: () => {
       this.#idle.review();
@@ -361,6 +362,7 @@ export class Service implements Fleet {
     this.#persist();
     if (this.#current === null && !this.#isStopping && deployment.phase !== "aborted")
       this.#firstStart.later();
+    this.#surroundings.changed();
   }
 
   /** Generations that have ended are kept as long as a deploy looks at them. */

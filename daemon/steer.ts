@@ -1,5 +1,6 @@
 /** Weights on every listener of a service at once: all of them, or none. */
 import { isFree, type Listener } from "../handoff/listener.ts";
+import { refusesNew } from "../handoff/refuse.ts";
 import type { Share } from "../handoff/steering.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Placement } from "./verification.ts";
@@ -28,7 +29,7 @@ export function steer(candidate: readonly Placement[], previous: readonly Placem
  */
 export function holdAside(listener: Listener, surroundings: Surroundings): void {
   const idle = listener.slots.find((slot) => isFree(listener, slot));
-  if (idle === undefined || listener.mode === "shared") return;
+  if (idle === undefined || listener.mode === "shared" || refusesNew(listener)) return;
   try {
     listener.steer([{ slot: idle.index, share: 1 }]);
   } catch (error) {

@@ -7,19 +7,31 @@ import type { Logger } from "pino";
 import { deployUnknown, serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
 import type { Caller, MetricsPage, Operations } from "../admin-api/operations.ts";
-import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "../admin-api/schemas.ts";
+import type {
+  Deploy,
+  DeployList,
+  DeployQuery,
+  DeployRequest,
+  Health,
+  Reload,
+  Status,
+} from "../admin-api/schemas.ts";
 import { type Deployment, isTerminal, type Wish } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
+import { native } from "../handoff/native.ts";
 import { packageVersion } from "../handoff/version.ts";
-import type { Config } from "./config/config.ts";
+import type { Config, ServiceConfig } from "./config/config.ts";
 import { parseDuration } from "./config/values.ts";
 import { pause } from "./ending.ts";
-import { stepsUnusable } from "./errors.ts";
-import { marksOf, openListeners } from "./listeners.ts";
+import { serviceLeaving, stepsUnusable, stopping } from "./errors.ts";
+import { InventoryFile } from "./inventory.ts";
+import { marksOf, openListener, openListeners } from "./listeners.ts";
 import { Marks } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { leftBehind } from "./left-behind.ts";
+import { Reloader } from "./reload.ts";
 import { Service } from "./service.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -38,15 +50,18 @@ export class Supervisor implements Operations {
   readonly #store: SnapshotStore;
   readonly #listeners = new Map<string, Listener>();
   readonly #services = new Map<string, Service>();
+  readonly #inventory: InventoryFile;
+  readonly #reloader: Reloader;
   #keeper: Keeper = NO_KEEPER;
   #keeperPid: number | null = null;
   #marks: Marks | null = null;
   #isStopping = false;
 
-  private constructor(config: Config, log: Logger) {
+  private constructor(config: Config, load: () => Config, log: Logger) {
     this.#config = config;
     this.#log = log;
     this.#store = new SnapshotStore(config.paths.state);
+    this.#inventory = new InventoryFile(config.paths.state);
     this.#metrics = createMetrics(packageVersion(), () => this.status());
     this.#surroundings = {
       runtime: config.paths.runtime,
@@ -66,15 +81,31 @@ export class Supervisor implements Operations {
         return counts === undefined ? null : marks.reduce((sum, mark) => sum + (counts.get(mark) ?? 0), 0);
       },
       keepers: () => new Set([process.pid, ...(this.#keeperPid === null ? [] : [this.#keeperPid])]),
+      changed: () => this.#reloader.leaving.review(),
     };
+    this.#reloader = new Reloader(config, {
+      listeners: this.#listeners,
+      services: this.#services,
+      surroundings: this.#surroundings,
+      inventory: this.#inventory,
+      assertRunning: () => {
+        if (this.#isStopping) throw stopping();
+      },
+      load,
+      openListener: (listener) => openListener(listener, this.#marks, this.#surroundings),
+      createService: (service, listeners) => this.#createService(service, listeners),
+      store: this.#store,
+      groupId: (group) => native.lookupGroup(group),
+    });
   }
 
   /**
    * Opens the listeners (or goes on with those that a dead daemon's keeper holds) and begins every service. Returns when
-   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open.
+   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open. `load` reads the
+   * configuration again.
    */
-  static async open(config: Config, log: Logger): Promise<Supervisor> {
-    const supervisor = new Supervisor(config, log);
+  static async open(config: Config, load: () => Config, log: Logger): Promise<Supervisor> {
+    const supervisor = new Supervisor(config, load, log);
     const kept = await supervisor.#openKeeper();
     const isRecovery = kept.size > 0;
     try {
@@ -90,8 +121,11 @@ export class Supervisor implements Operations {
   }
 
   async #begin(kept: Map<string, Descriptor>): Promise<void> {
-    const records = new Map(this.#config.services.map(({ name }) => [name, this.#store.read(name)]));
     const isRecovery = kept.size > 0;
+    const left = leftBehind(this.#config, this.#inventory.read(), kept, this.#store);
+    const listeners = [...this.#config.listeners, ...left.listeners];
+    const services = [...this.#config.services, ...left.services];
+    const records = new Map(services.map(({ name }) => [name, this.#store.read(name)]));
     if (this.#config.marks !== null) {
       const used = [
         ...[...records.values()].flatMap((record) => record?.generations.flatMap(({ marks }) => marks) ?? []),
@@ -102,17 +136,22 @@ export class Supervisor implements Operations {
         this.#log.warn("connections are not counted per generation: setting SO_MARK needs CAP_NET_ADMIN");
       }
     }
-    await openListeners(this.#config, records, kept, this.#marks, this.#listeners, this.#surroundings);
-    for (const config of this.#config.services) {
-      const listeners = new Map(config.listeners.map((name) => [name, this.#listener(name)]));
-      this.#services.set(config.name, new Service(config, listeners, this.#store, this.#surroundings));
-      if (config.user === null) {
-        this.#log.warn(
-          { service: config.name },
-          "the service runs as the daemon's own user: its processes could join a listener's group by themselves; give it a user",
-        );
-      }
+    await openListeners(
+      { listeners, services },
+      records,
+      kept,
+      this.#marks,
+      this.#listeners,
+      this.#surroundings,
+    );
+    for (const config of services) {
+      const started = records.get(config.name)?.generations.flatMap(({ slots }) => Object.keys(slots)) ?? [];
+      const names = new Set([...config.listeners, ...started]);
+      const own = new Map([...this.#listeners].filter(([name]) => names.has(name)));
+      this.#services.set(config.name, this.#createService(config, own));
     }
+    for (const config of left.listeners) this.#reloader.leaving.addListener(config);
+    for (const { name } of left.services) this.#reloader.leaving.addService(name);
     if (isRecovery) {
       this.#metrics.recovered("snapshot");
       this.#surroundings.say({
@@ -124,6 +163,17 @@ export class Supervisor implements Operations {
       await this.#beginService(service, records.get(name) ?? null, isRecovery, kept);
     const unused = [...kept.keys()];
     if (unused.length > 0) await this.#keeper.remove(unused);
+    this.#reloader.begin();
+  }
+
+  #createService(config: ServiceConfig, listeners: ReadonlyMap<string, Listener>): Service {
+    if (config.user === null) {
+      this.#log.warn(
+        { service: config.name },
+        "the service runs as the daemon's own user: its processes could join a listener's group by themselves; give it a user",
+      );
+    }
+    return new Service(config, listeners, this.#store, this.#surroundings);
   }
 
   async #beginService(
@@ -132,8 +182,9 @@ export class Supervisor implements Operations {
     isRecovery: boolean,
     kept: Map<string, Descriptor>,
   ): Promise<void> {
-    if (isRecovery && record !== null) await service.recover(record, kept);
-    else await service.begin(record);
+    if (isRecovery && record !== null) {
+      await service.recover(record, kept, this.#reloader.leaving.hasService(service.name));
+    } else await service.begin(record);
   }
 
   async #openKeeper(): Promise<Map<string, Descriptor>> {
@@ -216,13 +267,14 @@ export class Supervisor implements Operations {
 
   health(): Health {
     const reasons = [...this.#services.values()]
-      .filter(({ state }) => state !== "running")
+      .filter(({ name, state }) => state !== "running" && !this.#reloader.leaving.hasService(name))
       .map(({ name, state }) => `service ${name} is ${state}`);
     if (this.#isStopping) reasons.unshift("the daemon is stopping");
     return { ready: reasons.length === 0, reasons };
   }
 
   status(): Status {
+    const { leaving } = this.#reloader;
     const connections = this.#marks?.count() ?? null;
     for (const service of this.#services.values()) {
       // What it finds is shown by the next look: this one does not wait for it.
@@ -233,8 +285,12 @@ export class Supervisor implements Operations {
       pid: process.pid,
       startedAt: this.#startedAt.toISOString(),
       upgrades: 0,
-      listeners: [...this.#listeners.values()].map((listener) => listenerBody(listener)),
-      services: [...this.#services.values()].map((service) => serviceBody(service, connections)),
+      listeners: [...this.#listeners.values()].map((listener) =>
+        listenerBody(listener, leaving.hasListener(listener.name)),
+      ),
+      services: [...this.#services.values()].map((service) =>
+        serviceBody(service, connections, leaving.hasService(service.name)),
+      ),
     };
   }
 
@@ -245,7 +301,7 @@ export class Supervisor implements Operations {
   deploy(name: string, request: DeployRequest, caller: Caller): Deploy {
     if (request.steps !== undefined) throw stepsUnusable("steps are not taken yet; leave them out");
     return deployBody(
-      this.#service(name).deploy(
+      this.#changeable(name).deploy(
         {
           version: request.version,
           strategy: request.strategy,
@@ -257,11 +313,16 @@ export class Supervisor implements Operations {
   }
 
   rollback(name: string, caller: Caller): Deploy {
-    return deployBody(this.#service(name).rollback(caller.name));
+    return deployBody(this.#changeable(name).rollback(caller.name));
   }
 
   restart(name: string, caller: Caller): Deploy {
-    return deployBody(this.#service(name).restart(caller.name));
+    return deployBody(this.#changeable(name).restart(caller.name));
+  }
+
+  /** Reads the configuration again: for the API, and for whoever gets a signal. Throws what `Reloader.reload` throws. */
+  reload(requestedBy: string): Promise<Reload> {
+    return this.#reloader.reload(requestedBy);
   }
 
   listDeploys({ service, limit = PAGE, before }: DeployQuery): DeployList {
@@ -321,15 +382,15 @@ export class Supervisor implements Operations {
     throw deployUnknown(id);
   }
 
+  /** Throws SERVICE_LEAVING for one that nothing can be asked of any more. */
+  #changeable(name: string): Service {
+    if (this.#reloader.leaving.hasService(name)) throw serviceLeaving(name);
+    return this.#service(name);
+  }
+
   #service(name: string): Service {
     const service = this.#services.get(name);
     if (service === undefined) throw serviceUnknown(name, [...this.#services.keys()]);
     return service;
-  }
-
-  #listener(name: string): Listener {
-    const listener = this.#listeners.get(name);
-    if (listener === undefined) throw new Error(`no listener ${name}`); // The configuration's check has seen to it.
-    return listener;
   }
 }

@@ -17,6 +17,8 @@ export interface Surroundings {
   readonly say: (event: EventDraft, level?: "info" | "warn" | "error") => void;
   /** Open connections that bear one of these marks; null when connections are not marked. */
   readonly connectionsOf: (marks: readonly number[]) => number | null;
+  /** A generation has changed, or a deploy has ended: what is being removed may be free by now. */
+  readonly changed: () => void;
   /** Pids of processes that hold slots because they are told to: the daemon's own and the keeper's. */
   readonly keepers: () => ReadonlySet<number>;
 }

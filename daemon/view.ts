@@ -7,6 +7,7 @@ import type {
 } from "../admin-api/schemas.ts";
 import type { Deployment } from "../deploy/deployment.ts";
 import type { Listener } from "../handoff/listener.ts";
+import { pendingKeys } from "./reload-plan.ts";
 import type { Generation } from "./generation.ts";
 import type { Service } from "./service.ts";
 
@@ -42,6 +43,12 @@ export function deployBody(deployment: Deployment): Deploy {
   };
 }
 
+/** Keys of the configuration that come into force with the service's next deploy. */
+export function pendingOf({ config, current, generations }: Service): string[] {
+  const started = generations.find(({ number }) => number === current)?.config;
+  return started === undefined ? [] : pendingKeys(started, config);
+}
+
 /** `connections`: how many open connections bear a mark; null when they are not marked. */
 export function generationBody(
   generation: Generation,
@@ -61,7 +68,12 @@ export function generationBody(
   };
 }
 
-export function serviceBody(service: Service, connections: ReadonlyMap<number, number> | null): ServiceBody {
+export function serviceBody(
+  service: Service,
+  connections: ReadonlyMap<number, number> | null,
+  isLeaving: boolean,
+): ServiceBody {
+  const pending = pendingOf(service);
   const active = service.activeDeploy;
   return {
     name: service.name,
@@ -71,15 +83,18 @@ export function serviceBody(service: Service, connections: ReadonlyMap<number, n
     previous: service.previous,
     generations: service.generations.map((generation) => generationBody(generation, connections)),
     deploy: active === null ? null : deployBody(active),
+    ...(pending.length === 0 ? {} : { pending }),
+    ...(isLeaving ? { leaving: true } : {}),
   };
 }
 
-export function listenerBody(listener: Listener): ListenerBody {
+export function listenerBody(listener: Listener, isLeaving: boolean): ListenerBody {
   return {
     name: listener.name,
     protocol: listener.protocol,
     address: listener.address,
     mode: listener.mode,
+    ...(isLeaving ? { leaving: true } : {}),
     slots: listener.slots.map((slot) => {
       const { length, limit } = slot.queue;
       return {
