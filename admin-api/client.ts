@@ -18,6 +18,7 @@ import type {
   HoldRequest,
   Listener,
   ListenerList,
+  Reload,
   Service,
   ServiceList,
   Status,
@@ -115,6 +116,10 @@ export class Client {
 
   async endGeneration(service: string, number: number): Promise<Generation> {
     return this.#ask("POST", path`/v1/services/${service}/generations/${String(number)}/end`);
+  }
+
+  async reload(): Promise<Reload> {
+    return this.#ask("POST", "/v1/reload");
   }
 
   async listDeploys(query: DeployQuery = {}): Promise<DeployList> {

@@ -12,6 +12,7 @@ import type {
   DeployRequest,
   Generation,
   Health,
+  Reload,
   Service,
   Status,
 } from "./schemas.ts";
@@ -63,6 +64,8 @@ export interface Operations {
    * GENERATION_UNKNOWN, and GENERATION_IN_USE for one that does not drain.
    */
   endGeneration(service: string, number: number, caller: Caller): Awaitable<Generation>;
+  /** Reads the configuration again. Resolves when all of it is applied but for what it names; rejects when nothing is. */
+  reload(requestedBy: string): Awaitable<Reload>;
 
   /** The newest first. Throws SERVICE_UNKNOWN for a service that is neither configured nor remembered. */
   listDeploys(query: DeployQuery): Awaitable<DeployList>;

@@ -67,6 +67,11 @@ export const Listener = Type.Object({
   address: Type.String({ description: "host:port, [host]:port, a path or @name" }),
   mode: words("steered", "renamed", "shared"),
   slots: Type.Array(Slot),
+  leaving: Type.Optional(
+    Type.Literal(true, {
+      description: "It was removed from the configuration, and goes when its generations have drained",
+    }),
+  ),
 });
 export type Listener = Static<typeof Listener>;
 
@@ -167,6 +172,15 @@ export const Service = Type.Object({
   generations: Type.Array(Generation),
   deploy: nullable(Deploy),
   held: nullable(Hold),
+  pending: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        "Keys of the configuration that the next deploy brings into force; absent when there are none",
+    }),
+  ),
+  leaving: Type.Optional(
+    Type.Literal(true, { description: "It was removed from the configuration, and is draining" }),
+  ),
 });
 export type Service = Static<typeof Service>;
 
@@ -179,6 +193,31 @@ export const Status = Type.Object({
   services: Type.Array(Service),
 });
 export type Status = Static<typeof Status>;
+
+const Names = Type.Object({ listeners: Type.Array(Type.String()), services: Type.Array(Type.String()) });
+const NamedKeys = Type.Object({
+  name: Type.String(),
+  keys: Type.Array(Type.String(), { description: "As they stand in the file" }),
+});
+
+export const Reload = Type.Object({
+  added: Names,
+  removed: Names,
+  changed: Type.Object({
+    listeners: Type.Array(NamedKeys, { description: "In force already" }),
+    services: Type.Array(NamedKeys, { description: "In force with the next deploy of each" }),
+    daemon: Type.Array(Type.String(), { description: "Keys of the daemon itself, in force already" }),
+  }),
+  pending: Type.Array(NamedKeys, {
+    description: "What services wait for their next deploy with, from this reload and from earlier ones",
+  }),
+  needsRestart: Type.Array(Type.String(), {
+    description:
+      "Keys of the daemon itself that differ from what is in force, and stay so until it is started anew",
+  }),
+  warnings: Type.Array(Type.String(), { description: "What is allowed but probably not meant" }),
+});
+export type Reload = Static<typeof Reload>;
 
 export const Alive = Type.Object({ alive: Type.Literal(true) });
 export type Alive = Static<typeof Alive>;

@@ -31,6 +31,7 @@ import { healthRoutes } from "./routes/health.ts";
 import { holdRoutes } from "./routes/hold.ts";
 import { listenerRoutes } from "./routes/listeners.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
+import { reloadRoutes } from "./routes/reload.ts";
 import { restartRoutes } from "./routes/restart.ts";
 import { rollbackRoutes } from "./routes/rollback.ts";
 import { scaleRoutes } from "./routes/scale.ts";
@@ -152,6 +153,7 @@ const ROUTES = [
   holdRoutes,
   scaleRoutes,
   endRoutes,
+  reloadRoutes,
   eventRoutes,
 ] as const;
 

@@ -15,6 +15,7 @@ import { holdCommand } from "./commands/hold.ts";
 import { listenersCommand } from "./commands/listeners.ts";
 import { pauseCommand } from "./commands/pause.ts";
 import { promoteCommand } from "./commands/promote.ts";
+import { reloadCommand } from "./commands/reload.ts";
 import { restartCommand } from "./commands/restart.ts";
 import { resumeCommand } from "./commands/resume.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
@@ -73,6 +74,7 @@ const COMMANDS = [
   holdCommand,
   resumeCommand,
   endCommand,
+  reloadCommand,
   listenersCommand,
   historyCommand,
   eventsCommand,

@@ -29,9 +29,11 @@ export function renderStatus(status: Status, now: number): string {
 
 export function renderListeners(listeners: readonly Listener[]): string {
   if (listeners.length === 0) return "no listeners";
-  const rows = listeners.flatMap(({ name, protocol, address, mode, slots }) =>
+  const rows = listeners.flatMap(({ name, protocol, address, mode, slots, leaving }) =>
     slots.map((slot, index) => [
-      ...(index === 0 ? [name, `${protocol}:${address}`, mode] : ["", "", ""]),
+      ...(index === 0
+        ? [leaving === true ? `${name} (leaving)` : name, `${protocol}:${address}`, mode]
+        : ["", "", ""]),
       String(slot.index),
       slot.generation ??
         (slot.held === undefined ? "-" : `held by ${slot.held.map(({ pid }) => pid).join(", ")}`),
@@ -52,7 +54,7 @@ export function renderListeners(listeners: readonly Listener[]): string {
 }
 
 function renderService(service: Service, now: number): string {
-  const { name, state, generations, deploy, held } = service;
+  const { name, state, generations, deploy, held, pending = [], leaving = false } = service;
   const columns = [
     { title: "  GENERATION" },
     { title: "VERSION" },
@@ -78,8 +80,10 @@ function renderService(service: Service, now: number): string {
       one.draining === undefined ? [] : [renderDrain(one, one.draining, now)],
     ),
     ...(deploy === null ? [] : [`  ${renderDeployLine(deploy, now)}`]),
+    ...(pending.length === 0 ? [] : [`  with the next deploy: ${pending.join(", ")}`]),
   ].map((line) => cut(line, 80));
-  const title = held === null ? `${plain(name)} is ${state}` : renderHeld(service, now);
+  const is = leaving ? "being removed" : state;
+  const title = held === null ? `${plain(name)} is ${is}` : renderHeld(service, now);
   return [`\n${cut(title, 80)}`, ...(rows.length === 0 ? [] : table(columns, rows)), ...under].join("\n");
 }
 

@@ -1,6 +1,7 @@
 /** What a deploy is to do, fixed when it is accepted: from the configuration, and from what was asked for. Pure. */
 import type { CanaryStep, DeployOptions, StrategyName } from "../deploy/deployment.ts";
 import type { ServiceConfig } from "./config/config.ts";
+import type { Demands } from "./release.ts";
 import { ACCEPT_MS } from "./verification.ts";
 
 /** The daemon's own ready timeout speaks first, since it can say what the application did instead. */
@@ -61,11 +62,17 @@ function isSame(config: ServiceConfig, version: string | null, running: Running)
   return version === running.version && JSON.stringify(config) === JSON.stringify(running.config);
 }
 
-/** The shares that a candidate has on its way to all. */
-export function sharesOf(
+/** What the deploy asks of each listener. */
+export function demandsOf(
   strategy: StrategyName,
-  { instances, steps, previousInstances }: DeployOptions,
-): number[] {
+  options: DeployOptions,
+  { deploy }: ServiceConfig,
+): Demands {
+  return { shares: sharesOf(strategy, options), networks: deploy.pin.length };
+}
+
+/** The shares that a candidate has on its way to all. */
+function sharesOf(strategy: StrategyName, { instances, steps, previousInstances }: DeployOptions): number[] {
   switch (strategy) {
     case "canary":
       return steps.map(({ weight }) => weight);

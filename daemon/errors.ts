@@ -132,6 +132,37 @@ export function stepsWithout(strategy: string): CodedError {
   );
 }
 
+export function serviceLeaving(service: string): CodedError {
+  return new CodedError(
+    "SERVICE_LEAVING",
+    `${service} was removed from the configuration and is ending; nothing was started. Add it again when handoffctl status shows it no more`,
+  );
+}
+
+export function reloadInProgress(): CodedError {
+  return new CodedError(
+    "RELOAD_IN_PROGRESS",
+    "the configuration is being read again already; nothing was changed by this request; ask again",
+  );
+}
+
+export function reloadWithoutFile(): CodedError {
+  return new CodedError(
+    "RELOAD_WITHOUT_FILE",
+    "the daemon was started with --listen and has no file to read again; nothing was changed; start it with -c FILE",
+  );
+}
+
+export function reloadRefused(file: string, problems: readonly string[]): CodedError {
+  const count = problems.length === 1 ? "one change" : `${problems.length} changes`;
+  const lines = problems.map((problem) => `\n  ${problem}`).join("");
+  return new CodedError(
+    "RELOAD_REFUSED",
+    `${file} has ${count} that cannot be made while the daemon runs, and nothing of it was applied:${lines}`,
+    { details: { file, problems } },
+  );
+}
+
 export function slotsMissing(listener: string, found: number): CodedError {
   return new CodedError(
     "LISTENER_SLOTS_MISSING",

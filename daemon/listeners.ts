@@ -20,7 +20,7 @@ import type { Surroundings } from "./surroundings.ts";
  * (LISTENER_*); those opened before stay in `listeners`, for the caller to close.
  */
 export async function openListeners(
-  config: Config,
+  config: Pick<Config, "listeners" | "services">,
   records: ReadonlyMap<string, ServiceRecord | null>,
   kept: Map<string, Descriptor>,
   marks: Marks | null,
@@ -35,27 +35,56 @@ export async function openListeners(
     );
   }
   for (const each of config.listeners) {
-    const options: ListenerOptions = {
-      name: each.name,
-      address: each.address,
-      backlog: each.backlog,
-      mode: each.mode,
-      gid: each.group === null ? null : native.lookupGroup(each.group),
-      nextMark: marks === null ? null : () => marks.next(),
-      keeper: surroundings.keeper,
-      alwaysPinned: exposed.length === 0,
-      holderOf: nameHolder,
-    };
     const slots = takeSlots(each.name, kept);
-    const service = config.services.find(({ listeners: names }) => names.includes(each.name));
-    const record = service === undefined ? null : (records.get(service.name) ?? null);
+    const record = recordAbout(each.name, config, records);
     await assertRemembered(each, slots, record, surroundings);
     const steering = steeringOf(each.name, slots.length, record);
+    const options = optionsOf(each, marks, surroundings);
     listeners.set(
       each.name,
       slots.length === 0 ? await open(options, each) : resume(options, each, slots, steering),
     );
   }
+}
+
+/** Opens one more. Throws a CodedError (LISTENER_*), and then nothing is left open. */
+export function openListener(
+  config: ListenerConfig,
+  marks: Marks | null,
+  surroundings: Surroundings,
+): Promise<Listener> {
+  return open(optionsOf(config, marks, surroundings), config);
+}
+
+function optionsOf(config: ListenerConfig, marks: Marks | null, surroundings: Surroundings): ListenerOptions {
+  return {
+    name: config.name,
+    address: config.address,
+    backlog: config.backlog,
+    mode: config.mode,
+    gid: config.group === null ? null : native.lookupGroup(config.group),
+    nextMark: marks === null ? null : () => marks.next(),
+    keeper: surroundings.keeper,
+    alwaysPinned: interfacesWithRouteLocalnet().length === 0,
+    holderOf: nameHolder,
+  };
+}
+
+/** What is written down of the service whose generations have the listener, whatever the configuration says by now; else of its own. */
+function recordAbout(
+  listener: string,
+  { services }: Pick<Config, "services">,
+  records: ReadonlyMap<string, ServiceRecord | null>,
+): ServiceRecord | null {
+  const all = [...records.values()].filter((record) => record !== null);
+  const users = all.filter(({ generations }) => generations.some(({ slots }) => listener in slots));
+  const own = services.find(({ listeners }) => listeners.includes(listener))?.name;
+  return (
+    users.find(({ service }) => service === own) ??
+    users[0] ??
+    all.find(({ service }) => service === own) ??
+    null
+  );
 }
 
 function open(options: ListenerOptions, { address }: ListenerConfig): Promise<Listener> {
@@ -157,20 +186,32 @@ function steeringOf(listener: string, slots: number, record: ServiceRecord | nul
   };
 }
 
-/** The generations' weights, the newest first as steer.ts has it; else all to the slot that connections wait on. */
+/**
+ * What the kernel's program does, as it was written down. A weight is a generation's, and holds on the listeners that the newest
+ * generation has: on one that it was started without, nothing has moved since (steer.ts). The newest first, as there.
+ */
 function sharesOf(listener: string, slots: number, record: ServiceRecord | null): Share[] {
-  const generations = record?.generations ?? [];
-  const newestFirst = generations.toSorted((a, b) => b.number - a.number);
-  const owned = newestFirst.flatMap(({ slots: own, weight }) => {
-    const slot = own[listener];
-    return slot === undefined || slot >= slots ? [] : [{ slot, share: weight }];
-  });
-  const weighted = owned.filter(({ share }) => share > 0);
-  if (weighted.length > 0) return weighted;
-  const idle = Array.from({ length: slots }, (_, index) => index).find(
-    (index) => !owned.some(({ slot }) => slot === index),
+  const generations = (record?.generations ?? []).toSorted((a, b) => b.number - a.number);
+  const taken = new Set(generations.map(({ slots: own }) => own[listener]));
+  const owners = generations.filter(
+    ({ slots: own, state, weight }) =>
+      (own[listener] ?? slots) < slots && (state !== "draining" || weight > 0),
   );
-  return [{ slot: record?.waiting[listener] ?? idle ?? 0, share: 1 }];
+  const [only, another] = owners;
+  const isLeftBehind =
+    only?.hadUsers === true &&
+    generations.some(({ number, config }) => number > only.number && !config.listeners.includes(listener));
+  const weightOf = (weight: number): number => (another === undefined && isLeftBehind ? 1 : weight);
+  const weighted = owners
+    .map(({ slots: own, weight }) => ({ slot: own[listener] ?? 0, share: weightOf(weight) }))
+    .filter(({ share }) => share > 0);
+  const rest = 1 - weighted.reduce((sum, { share }) => sum + share, 0);
+  if (another !== undefined && weighted.length > 0) return weighted;
+  // Nobody's, with those who wait for a generation.
+  const waiting = record?.waiting[listener];
+  if (weighted.length === 0 && waiting !== undefined) return [{ slot: waiting, share: 1 }];
+  const idle = Array.from({ length: slots }, (_, index) => index).find((index) => !taken.has(index)) ?? 0;
+  return rest === 0 ? weighted : [...weighted, { slot: idle, share: rest }];
 }
 
 /** Interfaces on which a packet from outside may bear a source of 127.0.0.0/8 (ip-sysctl, route_localnet). */

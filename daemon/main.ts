@@ -13,6 +13,7 @@ import type { AdminSocketConfig, Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { DEFAULT_CONFIG_FILE, privateDirectory } from "./directories.ts";
 import { adminSocketInUse, anotherDaemon, cannotPrepare } from "./errors.ts";
+import { DaemonOperations } from "./operations.ts";
 import { Supervisor } from "./supervisor.ts";
 import { notifySystemd } from "./systemd.ts";
 
@@ -40,7 +41,7 @@ export async function run(options: RunOptions): Promise<number> {
   for (const warning of config.warnings) process.stderr.write(`warning: ${warning}\n`);
   const log = pino({ level: config.log.level, base: null, timestamp: pino.stdTimeFunctions.isoTime });
   try {
-    return await serve(config, log);
+    return await serve(config, () => configure(options), log);
   } catch (error) {
     if (error instanceof CodedError)
       log.fatal({ code: error.code, detail: error.message }, "the daemon cannot run");
@@ -94,7 +95,7 @@ function complain(error: unknown): number {
   return /^(CONFIG|LISTENER|ADDRESS)_/u.test(error.code) ? EXIT_CONFIGURATION : EXIT_FAILED;
 }
 
-async function serve(config: Config, log: Logger): Promise<number> {
+async function serve(config: Config, load: () => Config, log: Logger): Promise<number> {
   const { runtime } = config.paths;
   prepare(runtime);
   prepare(join(runtime, "notify"), 0o711);
@@ -102,8 +103,8 @@ async function serve(config: Config, log: Logger): Promise<number> {
   const stop = stopSignal(log);
   // Bound first: what can fail should fail before anything is started.
   const socket = openAdminSocket(config.admin.socket);
-  const supervisor = await Supervisor.open(config, log);
-  const admin = createServer({ operations: supervisor, log, peerOf });
+  const supervisor = await Supervisor.open(config, load, log);
+  const admin = createServer({ operations: new DaemonOperations(supervisor), log, peerOf });
   await admin.listenOn(socket.take());
   log.info(
     { version: packageVersion(), pid: process.pid, socket: config.admin.socket.path },

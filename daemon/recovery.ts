@@ -1,6 +1,7 @@
 /** What is checked after a daemon's death, before the next one changes anything. */
 import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import type { Listener } from "../handoff/listener.ts";
+import { refusesNew } from "../handoff/refuse.ts";
 import type { Generation } from "./generation.ts";
 import { familyHolds } from "./proc.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -16,6 +17,8 @@ export async function proveSlots(
   surroundings: Surroundings,
 ): Promise<void> {
   for (const listener of listeners) {
+    // It is being removed: pins are refused like everybody, and no weight will change.
+    if (listener.protocol === "tcp" && refusesNew(listener)) continue;
     try {
       listener.assertAlone();
       for (const slot of listener.slots) {

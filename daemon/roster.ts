@@ -7,6 +7,8 @@ import type { Generation } from "./generation.ts";
 import type { ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
 
+export type ServiceState = "starting" | "running" | "held" | "degraded" | "stopped";
+
 /** What the service is to be, whoever runs. */
 type Remembered = Pick<Roster, "lastNumber" | "version" | "hold" | "instances">;
 
@@ -48,6 +50,14 @@ export class Roster {
 
   get generations(): readonly Generation[] {
     return [...this.#generations.values()];
+  }
+
+  state(isDeploying: boolean): ServiceState {
+    if (this.hold !== null) return "held";
+    const current = this.find(this.current);
+    if (current === null) return isDeploying ? "starting" : "stopped";
+    const { ready, wanted } = current.view;
+    return ready < wanted ? "degraded" : "running";
   }
 
   find(number: number | null): Generation | null {

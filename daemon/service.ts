@@ -3,14 +3,14 @@
  * deploy or a hold does to them is service-fleet.ts.
  */
 import { beginDeployment } from "../deploy/begin.ts";
-import { type Deployment, hasHadUsers, isActive, isTerminal, type Wish } from "../deploy/deployment.ts";
+import { type Deployment, hasHadUsers, isTerminal, type Wish } from "../deploy/deployment.ts";
 import { assertNotHeld, decideResume, type HoldRequest, type Standing } from "../deploy/hold.ts";
 import { decideRollback } from "../deploy/rollback.ts";
 import { decideScale } from "../deploy/scale.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
-import { deployOptions, type DeployWish, sharesOf } from "./deploy-options.ts";
+import { deployOptions, type DeployWish, demandsOf } from "./deploy-options.ts";
 import { Deploys } from "./deploys.ts";
 import type { Remembered } from "./evidence.ts";
 import { nothingRuns, stepsWithout, stopping } from "./errors.ts";
@@ -19,7 +19,7 @@ import { FirstStart } from "./first-start.ts";
 import { Generation, type GenerationHooks } from "./generation.ts";
 import { proveSlots } from "./recovery.ts";
 import { assertStartable, assertSteerable } from "./release.ts";
-import { Roster } from "./roster.ts";
+import { Roster, type ServiceState } from "./roster.ts";
 import { ServiceFleet } from "./service-fleet.ts";
 import { IdleSlots } from "./slots.ts";
 import { holdAside } from "./steer.ts";
@@ -76,7 +76,12 @@ export class Service {
       surroundings,
     );
     this.#deploys = new Deploys(this.#fleet, (deployment) => this.#deployEnded(deployment), surroundings);
-    this.#idle = new IdleSlots(config.name, [...listeners.values()], () => this.#accepting, surroundings);
+    this.#idle = new IdleSlots(
+      config.name,
+      () => [...this.#listeners.values()].filter(({ name }) => this.#config.listeners.includes(name)),
+      () => this.#accepting,
+      surroundings,
+    );
   }
 
   /** As it is for the deploys to come. */
@@ -115,12 +120,8 @@ export class Service {
     return this.#deploys.active;
   }
 
-  get state(): "starting" | "running" | "held" | "degraded" | "stopped" {
-    if (this.#roster.hold !== null) return "held";
-    const current = this.#current;
-    if (current === null) return this.activeDeploy === null ? "stopped" : "starting";
-    const { ready, wanted } = current.view;
-    return ready < wanted ? "degraded" : "running";
+  get state(): ServiceState {
+    return this.#roster.state(this.activeDeploy !== null);
   }
 
   /** Looks again at slots that were held by someone when it was last asked. */
@@ -141,9 +142,10 @@ export class Service {
 
   /**
    * Goes on from another daemon's death, with its listeners resumed. `kept` has the notify sockets that the keeper gave
-   * back; those that are used are taken out of it.
+   * back; those that are used are taken out of it. One that is leaving begins nothing by itself: `stop` follows.
    */
-  async recover(record: ServiceRecord, kept: Map<string, Descriptor>): Promise<void> {
+  async recover(record: ServiceRecord, kept: Map<string, Descriptor>, isLeaving = false): Promise<void> {
+    this.#isStopping = isLeaving;
     this.#remember(record);
     this.#roster.resume(record);
     for (const each of record.generations) {
@@ -167,7 +169,7 @@ export class Service {
     }
     this.#forgetEnded();
     this.#idle.review();
-    if (this.#current === null && this.activeDeploy === null && hold === null) this.#firstStart.now();
+    if (this.state === "stopped" && !isLeaving) this.#firstStart.now();
   }
 
   #remember(record: ServiceRecord | null): void {
@@ -188,10 +190,8 @@ export class Service {
     assertStartable(this.#config, version);
     const strategy = wish.strategy ?? this.#config.deploy.strategy;
     const options = this.#options({ ...wish, version });
-    if (current !== null) {
-      const demands = { shares: sharesOf(strategy, options), networks: this.#config.deploy.pin.length };
-      assertSteerable(this.name, strategy, this.#listeners.values(), demands);
-    }
+    const demands = demandsOf(strategy, options, this.#config);
+    if (current !== null) assertSteerable(this.name, strategy, this.#listeners.values(), demands);
     if (wish.steps !== undefined && strategy !== "canary") throw stepsWithout(strategy);
     const to = this.#roster.lastNumber + 1;
     const deployment = beginDeployment(
@@ -260,13 +260,27 @@ export class Service {
     const decision = decideScale(this.#standing, current?.view ?? null, instances);
     this.#roster.commit({ instances }, () => this.#roster.write());
     if (decision.do === "nothing") return;
-    this.#say("service.scaled", `${this.name} gets ${instances} instances, asked for by ${requestedBy}`);
+    this.#surroundings.say({
+      type: "service.scaled",
+      service: this.name,
+      message: `${this.name} gets ${instances} instances, asked for by ${requestedBy}`,
+    });
     current?.resize(instances);
   }
 
   /** When it returns, what could follow at once has been done. */
   ask(id: string, wish: Wish | "pause" | "continue"): Deployment {
     return this.#deploys.ask(id, wish);
+  }
+
+  /** What runs goes on as it is; the next deploy uses this. */
+  reconfigure(config: ServiceConfig, listeners: ReadonlyMap<string, Listener>): void {
+    // A number that someone asked for holds until the file says another one.
+    if (config.instances !== this.#config.instances) this.#roster.instances = null;
+    this.#config = config;
+    this.#listeners = listeners;
+    this.#roster.persist();
+    this.#idle.review();
   }
 
   // --- going down ---
@@ -294,17 +308,14 @@ export class Service {
 
   /** Ends every process at once. */
   kill(): void {
-    for (const { instances } of this.generations) {
-      for (const instance of instances) instance.process?.killGroup("SIGKILL");
-    }
+    for (const { process } of this.generations.flatMap(({ instances }) => instances))
+      process?.killGroup("SIGKILL");
     this.#idle.kill();
   }
 
   /** Gives the instances' notify sockets to the keeper, a new one that holds nothing yet. */
   async keep(): Promise<void> {
-    for (const generation of this.generations) {
-      for (const instance of generation.instances) await instance.keep();
-    }
+    for (const instance of this.generations.flatMap(({ instances }) => instances)) await instance.keep();
   }
 
   // --- inside ---
@@ -315,8 +326,7 @@ export class Service {
 
   /** Whose release takes what is left on idle slots; null: nobody may, since no process may run beside the others. */
   get #accepting(): Generation | null {
-    const latest = this.#deploys.all[0];
-    const isExclusive = latest !== undefined && isActive(latest) && latest.strategy === "recreate";
+    const isExclusive = this.#deploys.active?.strategy === "recreate";
     if (isExclusive || this.#config.deploy.strategy === "recreate" || this.#roster.hold !== null) return null;
     return this.#current;
   }
@@ -351,6 +361,7 @@ export class Service {
       this.#holding.advance();
       this.#roster.persist();
       this.#forgetEnded();
+      this.#surroundings.changed();
     },
     onEnded: () => {
       this.#idle.review();
@@ -368,15 +379,12 @@ export class Service {
     this.#roster.persist();
     if (this.#current === null && !this.#isStopping && deployment.phase !== "aborted")
       this.#firstStart.later();
+    this.#surroundings.changed();
   }
 
   /** Generations that have ended are kept as long as a deploy or a hold looks at them. */
   #forgetEnded(): void {
     this.#roster.forgetEnded((number) => this.#deploys.watches(number) || this.#roster.hold?.to === number);
-  }
-
-  #say(type: string, message: string): void {
-    this.#surroundings.say({ type, message, service: this.name });
   }
 
   /** Throws when the state cannot be written. */

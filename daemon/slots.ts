@@ -17,7 +17,8 @@ const RETRY_MS = 1_000;
 
 export class IdleSlots {
   readonly #service: string;
-  readonly #listeners: readonly Listener[];
+  /** Those that the service's next generation will have. */
+  readonly #listeners: () => readonly Listener[];
   readonly #surroundings: Surroundings;
   readonly #current: () => Generation | null;
   readonly #polls = new Map<Slot, NativePoll>();
@@ -29,7 +30,7 @@ export class IdleSlots {
 
   constructor(
     service: string,
-    listeners: readonly Listener[],
+    listeners: () => readonly Listener[],
     current: () => Generation | null,
     surroundings: Surroundings,
   ) {
@@ -50,7 +51,7 @@ export class IdleSlots {
    * given away.
    */
   async findHolders(givenBack: readonly Slot[] = []): Promise<void> {
-    const idle = this.#listeners
+    const idle = this.#listeners()
       .filter(({ mode }) => mode !== "shared")
       .flatMap(({ slots }) => slots.filter((slot) => slot.owner === null || givenBack.includes(slot)));
     const found = await holdersOf(new Set(idle.map(({ inode }) => inode)), this.#surroundings.keepers());
@@ -75,7 +76,7 @@ export class IdleSlots {
 
   /** Looks whether slots that were held are free by now. Costs nothing where none was. */
   async reviewHeld(): Promise<void> {
-    const isHeld = this.#listeners.some(({ slots }) => slots.some(({ holders }) => holders.length > 0));
+    const isHeld = this.#listeners().some(({ slots }) => slots.some(({ holders }) => holders.length > 0));
     if (isHeld) await this.findHolders();
   }
 
@@ -92,11 +93,14 @@ export class IdleSlots {
   }
 
   #watchIdle(): void {
-    for (const listener of this.#listeners) {
+    const slots = new Set(this.#listeners().flatMap((listener) => listener.slots));
+    for (const slot of [...this.#polls.keys()]) if (!slots.has(slot)) this.#forget(slot);
+    for (const listener of this.#listeners()) {
       if (listener.mode === "shared") continue;
       for (const slot of listener.slots) {
         // Without a generation that serves nobody could take what waits; the next one is a change of the weights.
-        const isWatched = isIdle(listener, slot) && !this.#stuck.has(slot) && this.#current() !== null;
+        const isServed = this.#current()?.config.listeners.includes(listener.name) === true;
+        const isWatched = isServed && isIdle(listener, slot) && !this.#stuck.has(slot);
         if (isWatched && !this.#stopping.signal.aborted) this.#watch(listener, slot);
         else this.#forget(slot);
       }
@@ -112,6 +116,7 @@ export class IdleSlots {
         () => {
           this.#accepting.delete(work);
           this.#watchIdle();
+          this.#surroundings.changed();
         },
         (error: unknown) => {
           this.#accepting.delete(work);

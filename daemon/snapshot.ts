@@ -142,6 +142,12 @@ export class SnapshotStore {
     }
   }
 
+  /** A service of this name begins with the configured version from now on. Its numbers and its history go on. */
+  forgetVersion(service: string): void {
+    const record = this.read(service);
+    if (record !== null) this.write({ ...record, version: null });
+  }
+
   /** Forgets a service entirely. */
   remove(service: string): void {
     this.#written.delete(service);

@@ -1,6 +1,7 @@
 /** Weights on every listener of a service at once: all of them, or none. */
 import { isFree, type Listener } from "../handoff/listener.ts";
 import type { Network } from "../handoff/network.ts";
+import { refusesNew } from "../handoff/refuse.ts";
 import type { Share, Steering, SteerOptions } from "../handoff/steering.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Placement } from "./verification.ts";
@@ -53,7 +54,7 @@ function optionsOf(listener: Listener, slot: number, wish: SteerWish): SteerOpti
  */
 export function holdAside(listener: Listener, surroundings: Surroundings): void {
   const idle = listener.slots.find((slot) => isFree(listener, slot));
-  if (idle === undefined || listener.mode === "shared") return;
+  if (idle === undefined || listener.mode === "shared" || refusesNew(listener)) return;
   try {
     listener.steer([{ slot: idle.index, share: 1 }]);
   } catch (error) {

@@ -4,43 +4,34 @@
 import { openSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { deployUnknown, serviceUnknown } from "../admin-api/errors.ts";
+import { serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
-import type { Caller, HoldOptions, MetricsPage, Operations } from "../admin-api/operations.ts";
-import type {
-  Deploy,
-  DeployList,
-  DeployQuery,
-  DeployRequest,
-  Generation as GenerationBody,
-  Health,
-  Service as ServiceBody,
-  Status,
-} from "../admin-api/schemas.ts";
-import { type Deployment, isTerminal } from "../deploy/deployment.ts";
+import type { MetricsPage } from "../admin-api/operations.ts";
+import type { Health, Reload, Status } from "../admin-api/schemas.ts";
+import { isTerminal } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
+import { native } from "../handoff/native.ts";
 import { packageVersion } from "../handoff/version.ts";
-import type { Config } from "./config/config.ts";
-import { parseSteps } from "./config/steps.ts";
-import { parseDuration } from "./config/values.ts";
-import { findDeploy, pageOfDeploys } from "./deploy-pages.ts";
-import { endByHand } from "./end-by-hand.ts";
+import type { Config, ServiceConfig } from "./config/config.ts";
 import { pause } from "./ending.ts";
+import { serviceLeaving, stopping } from "./errors.ts";
 import { History } from "./history.ts";
-import { marksOf, openListeners } from "./listeners.ts";
+import { InventoryFile } from "./inventory.ts";
+import { marksOf, openListener, openListeners } from "./listeners.ts";
 import { Marks, openOf } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { leftBehind } from "./left-behind.ts";
+import { Reloader } from "./reload.ts";
 import { Service } from "./service.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { deployBody, generationBody, listenerBody, serviceBody } from "./view.ts";
+import { listenerBody, serviceBody } from "./view.ts";
 
-const PAGE = 20;
 const KEEPER_RETRY_MS = 1_000;
 
-export class Supervisor implements Operations {
+export class Supervisor {
   readonly events = new EventLog();
   readonly #log: Logger;
   readonly #startedAt = new Date();
@@ -50,15 +41,18 @@ export class Supervisor implements Operations {
   readonly #store: SnapshotStore;
   readonly #listeners = new Map<string, Listener>();
   readonly #services = new Map<string, Service>();
+  readonly #inventory: InventoryFile;
+  readonly #reloader: Reloader;
   #keeper: Keeper = NO_KEEPER;
   #keeperPid: number | null = null;
   #marks: Marks | null = null;
   #isStopping = false;
 
-  private constructor(config: Config, log: Logger) {
+  private constructor(config: Config, load: () => Config, log: Logger) {
     this.#config = config;
     this.#log = log;
     this.#store = new SnapshotStore(config.paths.state);
+    this.#inventory = new InventoryFile(config.paths.state);
     this.#metrics = createMetrics(packageVersion(), () => this.status());
     this.#surroundings = {
       runtime: config.paths.runtime,
@@ -75,19 +69,35 @@ export class Supervisor implements Operations {
         this.events.append({ type, message, ...about });
       },
       connectionsOf: (marks) => {
-        return marks.length === 0 ? null : openOf(marks, this.#count());
+        return marks.length === 0 ? null : openOf(marks, this.count());
       },
-      connections: () => this.#count(),
+      connections: () => this.count(),
       keepers: () => new Set([process.pid, ...(this.#keeperPid === null ? [] : [this.#keeperPid])]),
+      changed: () => this.#reloader.leaving.review(),
     };
+    this.#reloader = new Reloader(config, {
+      listeners: this.#listeners,
+      services: this.#services,
+      surroundings: this.#surroundings,
+      inventory: this.#inventory,
+      assertRunning: () => {
+        if (this.#isStopping) throw stopping();
+      },
+      load,
+      openListener: (listener) => openListener(listener, this.#marks, this.#surroundings),
+      createService: (service, listeners) => this.#createService(service, listeners),
+      store: this.#store,
+      groupId: (group) => native.lookupGroup(group),
+    });
   }
 
   /**
    * Opens the listeners (or goes on with those that a dead daemon's keeper holds) and begins every service. Returns when
-   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open.
+   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open. `load` reads the
+   * configuration again.
    */
-  static async open(config: Config, log: Logger): Promise<Supervisor> {
-    const supervisor = new Supervisor(config, log);
+  static async open(config: Config, load: () => Config, log: Logger): Promise<Supervisor> {
+    const supervisor = new Supervisor(config, load, log);
     const kept = await supervisor.#openKeeper();
     const isRecovery = kept.size > 0;
     try {
@@ -103,8 +113,11 @@ export class Supervisor implements Operations {
   }
 
   async #begin(kept: Map<string, Descriptor>): Promise<void> {
-    const records = new Map(this.#config.services.map(({ name }) => [name, this.#store.read(name)]));
     const isRecovery = kept.size > 0;
+    const left = leftBehind(this.#config, this.#inventory.read(), kept, this.#store);
+    const listeners = [...this.#config.listeners, ...left.listeners];
+    const services = [...this.#config.services, ...left.services];
+    const records = new Map(services.map(({ name }) => [name, this.#store.read(name)]));
     if (this.#config.marks !== null) {
       const used = [
         ...[...records.values()].flatMap((record) => record?.generations.flatMap(({ marks }) => marks) ?? []),
@@ -115,17 +128,22 @@ export class Supervisor implements Operations {
         this.#log.warn("connections are not counted per generation: setting SO_MARK needs CAP_NET_ADMIN");
       }
     }
-    await openListeners(this.#config, records, kept, this.#marks, this.#listeners, this.#surroundings);
-    for (const config of this.#config.services) {
-      const listeners = new Map(config.listeners.map((name) => [name, this.#listener(name)]));
-      this.#services.set(config.name, new Service(config, listeners, this.#store, this.#surroundings));
-      if (config.user === null) {
-        this.#log.warn(
-          { service: config.name },
-          "the service runs as the daemon's own user: its processes could join a listener's group by themselves; give it a user",
-        );
-      }
+    await openListeners(
+      { listeners, services },
+      records,
+      kept,
+      this.#marks,
+      this.#listeners,
+      this.#surroundings,
+    );
+    for (const config of services) {
+      const started = records.get(config.name)?.generations.flatMap(({ slots }) => Object.keys(slots)) ?? [];
+      const names = new Set([...config.listeners, ...started]);
+      const own = new Map([...this.#listeners].filter(([name]) => names.has(name)));
+      this.#services.set(config.name, this.#createService(config, own));
     }
+    for (const config of left.listeners) this.#reloader.leaving.addListener(config);
+    for (const { name } of left.services) this.#reloader.leaving.addService(name);
     if (isRecovery) {
       this.#metrics.recovered("snapshot");
       this.#surroundings.say({
@@ -137,6 +155,17 @@ export class Supervisor implements Operations {
       await this.#beginService(service, records.get(name) ?? null, isRecovery, kept);
     const unused = [...kept.keys()];
     if (unused.length > 0) await this.#keeper.remove(unused);
+    this.#reloader.begin();
+  }
+
+  #createService(config: ServiceConfig, listeners: ReadonlyMap<string, Listener>): Service {
+    if (config.user === null) {
+      this.#log.warn(
+        { service: config.name },
+        "the service runs as the daemon's own user: its processes could join a listener's group by themselves; give it a user",
+      );
+    }
+    return new Service(config, listeners, this.#store, this.#surroundings);
   }
 
   async #beginService(
@@ -145,8 +174,9 @@ export class Supervisor implements Operations {
     isRecovery: boolean,
     kept: Map<string, Descriptor>,
   ): Promise<void> {
-    if (isRecovery && record !== null) await service.recover(record, kept);
-    else await service.begin(record);
+    if (isRecovery && record !== null) {
+      await service.recover(record, kept, this.#reloader.leaving.hasService(service.name));
+    } else await service.begin(record);
   }
 
   async #openKeeper(): Promise<Map<string, Descriptor>> {
@@ -226,18 +256,19 @@ export class Supervisor implements Operations {
     await this.#keeper.release();
   }
 
-  // --- Operations ---
+  // --- what operations.ts asks ---
 
   health(): Health {
     const reasons = [...this.#services.values()]
-      .filter(({ state }) => state !== "running")
+      .filter(({ name, state }) => state !== "running" && !this.#reloader.leaving.hasService(name))
       .map(({ name, state }) => `service ${name} is ${state}`);
     if (this.#isStopping) reasons.unshift("the daemon is stopping");
     return { ready: reasons.length === 0, reasons };
   }
 
   status(): Status {
-    const connections = this.#count();
+    const { leaving } = this.#reloader;
+    const connections = this.count();
     for (const service of this.#services.values()) {
       for (const { marks, traffic } of service.generations) traffic.seen(openOf(marks, connections));
       // What it finds is shown by the next look: this one does not wait for it.
@@ -248,8 +279,12 @@ export class Supervisor implements Operations {
       pid: process.pid,
       startedAt: this.#startedAt.toISOString(),
       upgrades: 0,
-      listeners: [...this.#listeners.values()].map((listener) => listenerBody(listener)),
-      services: [...this.#services.values()].map((service) => serviceBody(service, connections)),
+      listeners: [...this.#listeners.values()].map((listener) =>
+        listenerBody(listener, leaving.hasListener(listener.name)),
+      ),
+      services: [...this.#services.values()].map((service) =>
+        serviceBody(service, connections, leaving.hasService(service.name)),
+      ),
     };
   }
 
@@ -257,105 +292,13 @@ export class Supervisor implements Operations {
     return { contentType: this.#metrics.contentType, body: await this.#metrics.page() };
   }
 
-  deploy(name: string, request: DeployRequest, caller: Caller): Deploy {
-    const service = this.#service(name);
-    const hasPins = service.config.deploy.pin.length > 0;
-    return deployBody(
-      service.deploy(
-        {
-          version: request.version,
-          strategy: request.strategy,
-          bakeMs: request.bake === undefined ? undefined : parseDuration(request.bake),
-          steps: request.steps === undefined ? undefined : parseSteps(request.steps, hasPins),
-        },
-        caller.name,
-      ),
-    );
-  }
-
-  rollback(name: string, caller: Caller): Deploy {
-    const deployment = this.#service(name).rollback(caller.name);
-    // Of one that was under way; another one begins with who asked for it.
-    if (deployment.wish === "rollback") {
-      this.#surroundings.history.append({
-        type: "rollback",
-        id: deployment.id,
-        service: name,
-        by: caller.name,
-      });
-    }
-    return deployBody(deployment);
-  }
-
-  restart(name: string, caller: Caller): Deploy {
-    return deployBody(this.#service(name).restart(caller.name));
-  }
-
-  hold(name: string, { idles }: HoldOptions, caller: Caller): ServiceBody {
-    const service = this.#service(name);
-    service.hold({ requestedBy: caller.name, idles });
-    return serviceBody(service, this.#count());
-  }
-
-  resume(name: string, caller: Caller): Deploy {
-    return deployBody(this.#service(name).resume(caller.name));
-  }
-
-  scale(name: string, instances: number, caller: Caller): ServiceBody {
-    const service = this.#service(name);
-    service.scale(instances, caller.name);
-    return serviceBody(service, this.#count());
-  }
-
-  endGeneration(name: string, number: number, caller: Caller): GenerationBody {
-    const generation = endByHand(this.#service(name), number, caller.name, Date.now());
-    return generationBody(generation, this.#count());
-  }
-
-  async listDeploys({ service, limit = PAGE, before }: DeployQuery): Promise<DeployList> {
-    const query = { service: service ?? null, limit, before: before ?? null };
-    const page = await pageOfDeploys(this.#deploys, query);
-    // One that has left the configuration has a history all the same.
-    if (service !== undefined && page.deploys.length === 0) this.#service(service);
-    return page;
-  }
-
-  getDeploy(id: string): Promise<Deploy> {
-    return findDeploy(this.#deploys, id);
-  }
-
-  get #deploys(): Parameters<typeof findDeploy>[0] {
-    const remembered = [...this.#services.values()].flatMap(({ deploys }) => deploys);
-    return {
-      remembered: remembered.map((deployment) => deployBody(deployment)),
-      history: () => this.#surroundings.history.newestFirst(),
-    };
-  }
-
-  promote(id: string, caller: Caller): Deploy {
-    return this.#ask(id, "promote", caller);
-  }
-
-  abort(id: string, caller: Caller): Deploy {
-    return this.#ask(id, "abort", caller);
-  }
-
-  pause(id: string, caller: Caller): Deploy {
-    return this.#ask(id, "pause", caller);
-  }
-
-  continueDeploy(id: string, caller: Caller): Deploy {
-    return this.#ask(id, "continue", caller);
-  }
-
-  #ask(id: string, wish: "promote" | "abort" | "pause" | "continue", caller: Caller): Deploy {
-    const deploy = deployBody(this.#find(id).service.ask(id, wish));
-    this.#surroundings.history.append({ type: wish, id, service: deploy.service, by: caller.name });
-    return deploy;
+  /** Reads the configuration again: for the API, and for whoever gets a signal. Throws what `Reloader.reload` throws. */
+  reload(requestedBy: string): Promise<Reload> {
+    return this.#reloader.reload(requestedBy);
   }
 
   /** Open connections by mark. A count that fails (the table changes under it too fast) stops nothing: it is not known. */
-  #count(): ReadonlyMap<number, number> | null {
+  count(): ReadonlyMap<number, number> | null {
     try {
       return this.#marks?.count() ?? null;
     } catch (error) {
@@ -375,23 +318,24 @@ export class Supervisor implements Operations {
       )?.id;
   }
 
-  #find(id: string): { readonly service: Service; readonly deployment: Deployment } {
-    for (const service of this.#services.values()) {
-      const deployment = service.deploys.find((each) => each.id === id);
-      if (deployment !== undefined) return { service, deployment };
-    }
-    throw deployUnknown(id);
+  /** Throws SERVICE_LEAVING for one that nothing can be asked of any more. */
+  changeable(name: string): Service {
+    if (this.#reloader.leaving.hasService(name)) throw serviceLeaving(name);
+    return this.service(name);
   }
 
-  #service(name: string): Service {
+  /** Throws SERVICE_UNKNOWN. */
+  service(name: string): Service {
     const service = this.#services.get(name);
     if (service === undefined) throw serviceUnknown(name, [...this.#services.keys()]);
     return service;
   }
 
-  #listener(name: string): Listener {
-    const listener = this.#listeners.get(name);
-    if (listener === undefined) throw new Error(`no listener ${name}`); // The configuration's check has seen to it.
-    return listener;
+  get services(): readonly Service[] {
+    return [...this.#services.values()];
+  }
+
+  get history(): History {
+    return this.#surroundings.history;
   }
 }

@@ -21,6 +21,8 @@ export interface Surroundings {
   readonly connectionsOf: (marks: readonly number[]) => number | null;
   /** Open connections by mark; null when connections are not marked. Costs a dump of the kernel's table. */
   readonly connections: () => ReadonlyMap<number, number> | null;
+  /** A generation has changed, or a deploy has ended: what is being removed may be free by now. */
+  readonly changed: () => void;
   /** Pids of processes that hold slots because they are told to: the daemon's own and the keeper's. */
   readonly keepers: () => ReadonlySet<number>;
 }

@@ -8,6 +8,7 @@ import type {
 } from "../admin-api/schemas.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { Remembered } from "./evidence.ts";
+import { pendingKeys } from "./reload-plan.ts";
 import type { Generation } from "./generation.ts";
 import { openOf } from "./marks.ts";
 import { drainDeadline } from "./retirement.ts";
@@ -55,6 +56,12 @@ function stepBody({ step, options }: Remembered): DeployStep | null {
   return { index, of: options.steps.length, since: time(since), continuedAt: timeOrNull(continuedAt) };
 }
 
+/** Keys of the configuration that come into force with the service's next deploy. */
+export function pendingOf({ config, current, generations }: Service): string[] {
+  const started = generations.find(({ number }) => number === current)?.config;
+  return started === undefined ? [] : pendingKeys(started, config);
+}
+
 /** `connections`: how many open connections bear a mark; null when they are not marked. */
 export function generationBody(
   generation: Generation,
@@ -79,7 +86,12 @@ export function generationBody(
   };
 }
 
-export function serviceBody(service: Service, connections: ReadonlyMap<number, number> | null): ServiceBody {
+export function serviceBody(
+  service: Service,
+  connections: ReadonlyMap<number, number> | null,
+  isLeaving: boolean,
+): ServiceBody {
+  const pending = pendingOf(service);
   const { activeDeploy: active, held } = service;
   return {
     name: service.name,
@@ -98,15 +110,18 @@ export function serviceBody(service: Service, connections: ReadonlyMap<number, n
             waiting: held.waiting,
             idles: held.idles,
           },
+    ...(pending.length === 0 ? {} : { pending }),
+    ...(isLeaving ? { leaving: true } : {}),
   };
 }
 
-export function listenerBody(listener: Listener): ListenerBody {
+export function listenerBody(listener: Listener, isLeaving: boolean): ListenerBody {
   return {
     name: listener.name,
     protocol: listener.protocol,
     address: listener.address,
     mode: listener.mode,
+    ...(isLeaving ? { leaving: true } : {}),
     slots: listener.slots.map((slot) => {
       const { length, limit } = slot.queue;
       return {

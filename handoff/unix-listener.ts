@@ -7,7 +7,7 @@
  *   /run/app/.ipc.sock.0    slot 0, as bound         /run/app/.ipc.sock.0.s    its second name, which no
  *   /run/app/.ipc.sock.1    slot 1                   /run/app/.ipc.sock.1.s    application knows and unlinks
  */
-import { chmodSync, chownSync, linkSync, lstatSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, linkSync, lstatSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { SUN_PATH_MAX } from "./address.ts";
 import { hasCode, messageOf } from "./coded-error.ts";
@@ -94,6 +94,16 @@ export class UnixListener implements Listener {
   setBacklog(backlog: number): void {
     for (const slot of this.#slots) slot.assertBacklog(backlog);
     this.#options = { ...this.#options, backlog };
+  }
+
+  /** The mode and the group of the path, in force when it returns; null is what a new socket would have. */
+  setAccess(mode: number | null, gid: number | null): void {
+    // Links to one file each: whichever of them is public is changed with it.
+    for (const { index } of this.#slots) {
+      chmodSync(this.#stable(index), mode ?? modeOfFresh());
+      chownSync(this.#stable(index), -1, gid ?? process.getegid?.() ?? -1);
+    }
+    this.#options = { ...this.#options, mode, gid };
   }
 
   take(owner: string): Promise<Slot> {
@@ -309,6 +319,12 @@ function assertBlind({ sticky = null, guests = null }: SteerOptions): void {
 /** Unlinks a socket's path. What else may stand there by now is not ours, and stays. */
 function removeSocket(path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path, { force: true });
+}
+
+/** What bind(2) leaves of a socket's mode; Umask in proc(5). process.umask() without an argument sets it twice. */
+function modeOfFresh(): number {
+  const umask = /^Umask:\s*([0-7]+)$/mu.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "022";
+  return 0o777 & ~Number.parseInt(umask, 8);
 }
 
 function unixQueue(slot: Slot): { length: number; limit: number } {

@@ -12,6 +12,7 @@ import type {
   Hold,
   Phase,
   Reason,
+  Reload,
   Service,
   Status,
 } from "../../admin-api/schemas.ts";
@@ -33,6 +34,19 @@ export class FakeOperations implements Operations {
   instances = 1;
   /** Thrown by the next change that is asked for. */
   failure: unknown = null;
+  reloads: string[] = [];
+  reloaded: Reload = {
+    added: { listeners: ["ipc"], services: [] },
+    removed: { listeners: [], services: ["old"] },
+    changed: {
+      listeners: [{ name: "web", keys: ["backlog"] }],
+      services: [{ name: "api", keys: ["command", "deploy"] }],
+      daemon: ["log.level"],
+    },
+    pending: [{ name: "api", keys: ["command"] }],
+    needsRestart: ["marks"],
+    warnings: [],
+  };
   #deploys = new Map<string, Deploy>();
   #clock = START;
 
@@ -73,6 +87,12 @@ export class FakeOperations implements Operations {
 
   deploy(service: string, request: DeployRequest, caller: Caller): Deploy {
     return this.#begin(service, request.version ?? this.version, request, caller);
+  }
+
+  reload(requestedBy: string): Reload {
+    this.reloads.push(requestedBy);
+    if (this.failure instanceof Error) throw this.failure;
+    return this.reloaded;
   }
 
   restart(service: string, caller: Caller): Deploy {

@@ -22,6 +22,30 @@ test("what comes from outside cannot steer the terminal", () => {
   expect(table([{ title: "NAME" }], [["a\u001b[2Jb\nc\u009bd"]])).toEqual(["NAME", "a [2Jb c d"]);
 });
 
+test("what leaves and what waits for a deploy is said", () => {
+  const service = { name: "api", state: "running", current: null, candidate: null, previous: null } as const;
+  const slot = { index: 0, generation: null, weight: 1, queue: { length: 0, limit: 1 } };
+  const text = renderStatus(
+    {
+      version: "1",
+      pid: 1,
+      startedAt: "2025-01-01T00:00:00Z",
+      upgrades: 0,
+      listeners: [
+        { name: "old", protocol: "tcp", address: "[::1]:1", mode: "steered", slots: [slot], leaving: true },
+      ],
+      services: [
+        { ...service, generations: [], deploy: null, held: null, pending: ["command", "user"] },
+        { ...service, name: "gone", generations: [], deploy: null, held: null, leaving: true },
+      ],
+    },
+    NOW,
+  );
+  expect(text).toContain("old (leaving)");
+  expect(text).toContain("with the next deploy: command, user");
+  expect(text).toContain("gone is being removed");
+});
+
 test("the largest names still fit 80 columns", () => {
   const name = "n".repeat(128);
   const service: Service = {
