@@ -4,7 +4,10 @@ import { messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { launch, launchFailure, type LaunchSpecification } from "../handoff/launch.ts";
 import { native } from "../handoff/native.ts";
+import { specificationFor } from "./account.ts";
+import type { ServiceConfig } from "./config/config.ts";
 import { endGroup } from "./ending.ts";
+import { variablesOf } from "./generation-record.ts";
 
 const LAUNCH_MS = 10_000;
 const OUTPUT_TAIL = 2_000;
@@ -28,6 +31,17 @@ export type CommandEnd =
   /** Its time was over, and it was killed with its group. */
   | { readonly kind: "late"; readonly said: string }
   | { readonly kind: "not-run"; readonly because: string };
+
+/** How to run a command that is about a generation: as its user, in its surroundings, and not longer than the daemon lives. */
+export function commandSpecification(
+  generation: { readonly config: ServiceConfig; readonly number: number; readonly version: string | null },
+  command: readonly string[],
+  extra: Readonly<Record<string, string>>,
+): LaunchSpecification {
+  const { config, version } = generation;
+  const variables = { ...variablesOf(generation), ...extra };
+  return specificationFor(config, version, command, variables, false, "SIGKILL");
+}
 
 /**
  * When it returns or throws, no process of the command's group is left, nor any descriptor. Throws the signal's reason
