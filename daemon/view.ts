@@ -1,4 +1,4 @@
-/** The daemon's objects as the API shows them. Pure. */
+/** The daemon's objects as the API shows them. */
 import type {
   Deploy,
   DeployStep,
@@ -7,6 +7,7 @@ import type {
   Service as ServiceBody,
 } from "../admin-api/schemas.ts";
 import type { Deployment } from "../deploy/deployment.ts";
+import { touched } from "../deploy/exposure.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { Generation } from "./generation.ts";
 import type { Service } from "./service.ts";
@@ -31,6 +32,7 @@ export function deployBody(deployment: Deployment): Deploy {
     version,
     phase,
     weight,
+    touched: touched(deployment.exposure, Date.now()),
     step: stepBody(deployment),
     pinned,
     paused,

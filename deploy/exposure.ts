@@ -25,25 +25,26 @@ export interface Touched {
 
 /** From `now` on it has this share of new connections, and the pinned networks or not. null: nobody ever came. */
 export function expose(
-  before: Exposure | null,
+  before: Exposure | null | undefined,
   weight: number,
   pinned: boolean,
   now: number,
 ): Exposure | null {
   const isMet = weight > 0 || pinned;
-  if (before === null) return isMet ? { since: now, weight, forMs: 0, weightMs: 0, peak: weight } : null;
+  if (before === null || before === undefined)
+    return isMet ? { since: now, weight, forMs: 0, weightMs: 0, peak: weight } : null;
   const sums = settle(before, now);
   return { ...sums, since: isMet ? now : null, weight, peak: Math.max(before.peak, weight) };
 }
 
 /** From `now` on nobody meets it as a candidate any more: it is left, or it is the service's current generation. */
-export function conceal(before: Exposure | null, now: number): Exposure | null {
+export function conceal(before: Exposure | null | undefined, now: number): Exposure | null {
   return expose(before, 0, false, now);
 }
 
-/** null: nobody ever came. */
-export function touched(exposure: Exposure | null, now: number): Touched | null {
-  if (exposure === null) return null;
+/** null: nobody ever came, or (undefined) the record is of a version that did not write it down. */
+export function touched(exposure: Exposure | null | undefined, now: number): Touched | null {
+  if (exposure === null || exposure === undefined) return null;
   const { forMs, weightMs, peak } = settle(exposure, now);
   // Of no time there is no average: what it had in it is all there is to say.
   return { share: forMs > 0 ? weightMs / forMs : peak, peak, forMs };
