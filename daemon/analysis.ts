@@ -113,26 +113,22 @@ export class Analysis {
     const before = this.#judgement;
     if (before === null) throw new Error(`an analysis of ${service} goes on after its end`);
     surroundings.tally.sampled(service, sample.verdict);
-    if (sample.verdict !== stage.verdict) this.#say(stage, sample);
-    stage.verdict = sample.verdict;
     const after = judge(before, sample, stage.config.samples, Date.now());
     this.#judgement = after;
+    if (sample.verdict !== stage.verdict) this.#say(stage, sample, after.reason?.code ?? null);
+    stage.verdict = sample.verdict;
     onChange();
     return after.state;
   }
 
-  #say({ subject }: Stage, { verdict, because }: Sample): void {
+  /** Of a row of samples that are alike, the first. */
+  #say({ subject }: Stage, { verdict, because }: Sample, code: string | null): void {
     const { service, surroundings } = this.#context;
-    const what = verdict === "good" ? "is good" : because;
-    surroundings.say(
-      {
-        type: "analysis.sample",
-        message: `analysis of ${service}/${subject.generation}: a sample ${what}`,
-        service,
-        generation: subject.generation,
-      },
-      verdict === "good" ? "info" : "warn",
-    );
+    const { generation } = subject;
+    const message = `analysis of ${service}/${generation}: a sample ${verdict === "good" ? "is good" : because}`;
+    const why = code === null ? {} : { code };
+    const level = verdict === "good" ? "info" : "warn";
+    surroundings.say({ type: "analysis.sample", message, service, generation, ...why }, level);
   }
 
   /** What could not be read is a reading that says so. Throws only when the stage is over. */

@@ -53,7 +53,7 @@ export class ServiceFleet implements Fleet {
       now: Date.now(),
       ...this.see(deployment),
       fallback: roster.find(deployment.fallback)?.view ?? null,
-      analysis: this.#analysed === deployment.id ? this.#analysis.view : null,
+      analysis: this.#analysis.view,
       nextNumber: roster.lastNumber + 1,
       isLatest: deploys().all[0]?.id === deployment.id,
     };

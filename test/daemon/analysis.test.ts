@@ -135,6 +135,7 @@ describe("an analysis by a query", () => {
     await other.stop();
     expect(fake.asked).toHaveLength(length);
     expect(verdicts.filter((each) => each === "api bad")).toHaveLength(1);
+    expect(said.map(({ code }) => code)).toEqual([undefined, "ANALYSIS_FAILING", undefined]);
   });
 
   const SILENT: readonly [string, Behaviour, RegExp][] = [
