@@ -1,7 +1,8 @@
 /** Canaries that are judged while users meet them: by a real Prometheus, and by one that has nothing to say. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { fillQuery } from "../../daemon/config/placeholders.ts";
 import { type Config, type Daemon, startDaemon } from "../support/daemon.ts";
 import { type Behaviour, FakePrometheus, vector } from "../support/fake-prometheus.ts";
 import { lost, type Report, startLoad } from "../support/load.ts";
@@ -94,6 +95,24 @@ describe("a real Prometheus that scrapes the example application", () => {
     const good = /handoffd_analysis_samples_total\{service="api",verdict="good"\} (\d+)/u.exec(page)?.[1];
     expect(Number(good)).toBeGreaterThanOrEqual(6);
     expect(page).not.toContain('verdict="bad"');
+    await eventually("the end of what the last generation's process told Prometheus", () => {
+      return readdirSync(targets).join() === "api-2-1.json";
+    });
+  });
+
+  test("answers each query of docs/strategies.md with one number", async () => {
+    const text = readFileSync(`${root}/docs/strategies.md`, "utf8");
+    const queries = [...text.matchAll(/^```promql\n([\s\S]*?)^```$/gmu)].map(([, query = ""]) => query);
+    expect(queries.length).toBeGreaterThan(0);
+    for (const query of queries) {
+      const samples = await prometheus.query(
+        fillQuery(query, { service: "api", version: "2", generation: 2 }),
+      );
+      expect({ query, values: samples.map(({ value }) => value) }).toEqual({
+        query,
+        values: [expect.closeTo(0, 0)],
+      });
+    }
   });
 
   test("sends a candidate with 20 % errors back by itself, and says what share of the users it had", async () => {
