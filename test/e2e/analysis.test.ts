@@ -11,7 +11,7 @@ import { oneService } from "../support/one-service.ts";
 import { commandOf, root } from "../support/paths.ts";
 import { addressOf } from "../support/ports.ts";
 import { eventually } from "../support/processes.ts";
-import { type Prometheus, startPrometheus } from "../support/prometheus.ts";
+import { hasPrometheus, type Prometheus, startPrometheus } from "../support/prometheus.ts";
 import type { Deploy } from "../support/status.ts";
 
 const NOTHING = { refused: 0, reset: 0, cut: 0, late: 0 };
@@ -31,7 +31,7 @@ async function begin(daemon: Daemon, version: string, service = "api"): Promise<
   return (json as Deploy).id;
 }
 
-describe("a real Prometheus that scrapes the example application", () => {
+describe.skipIf(!hasPrometheus)("a real Prometheus that scrapes the example application", () => {
   const LABELS = 'service="{service}",version="{version}",generation="{generation}"';
   const rate = (labels: string): string => `sum(rate(http_requests_total{${labels}}[5s]))`;
   const ANALYSIS = {
