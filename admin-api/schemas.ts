@@ -134,6 +134,16 @@ export const Evidence = Type.Object(
 );
 export type Evidence = Static<typeof Evidence>;
 
+export const Touched = Type.Object(
+  {
+    share: share("Its average share of new connections; those of the pinned networks are not in it"),
+    peak: share("Its largest share"),
+    forMs: count("For how long users came, in milliseconds"),
+  },
+  { description: "How many users can have met the candidate, until it was left or taken for good" },
+);
+export type Touched = Static<typeof Touched>;
+
 export const Deploy = Type.Object({
   id: Type.String(),
   service: Type.String(),
@@ -143,6 +153,7 @@ export const Deploy = Type.Object({
   version: nullable(Type.String()),
   phase: Phase,
   weight: share("The candidate's share of new connections"),
+  touched: nullable(Touched),
   step: nullable(DeployStep),
   pinned: Type.Boolean({ description: "Whether the networks of `deploy.pin` reach the candidate" }),
   paused: Type.Boolean({ description: "It stays at its step until `continue` or `promote`" }),

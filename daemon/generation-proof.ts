@@ -1,8 +1,7 @@
 /** The verification of one generation: once before it has users, and again while it has some. */
 import type { CandidateView } from "../deploy/fleet.ts";
-import { specificationFor } from "./account.ts";
+import { commandSpecification } from "./command.ts";
 import type { ServiceConfig } from "./config/config.ts";
-import { variablesOf } from "./generation-record.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { ACCEPT_MS, type Placement, verify } from "./verification.ts";
 
@@ -38,7 +37,7 @@ export class GenerationProof {
   run(proved: Proved, now: number, signal: AbortSignal): Promise<void> {
     this.#state = "running";
     this.#since = now;
-    const { config, version } = proved;
+    const { config } = proved;
     const plan = {
       candidate: { name: proved.name, pids: () => proved.pids },
       placements: proved.placements,
@@ -46,7 +45,7 @@ export class GenerationProof {
       acceptMs: Math.min(ACCEPT_MS, config.ready.timeoutMs),
       devNull: this.#surroundings.devNull,
       commandSpecification: (command: readonly string[], extra: Readonly<Record<string, string>>) =>
-        specificationFor(config, version, command, { ...variablesOf(proved), ...extra }, false, "SIGKILL"),
+        commandSpecification(proved, command, extra),
     };
     return verify(plan, signal).then(
       () => {

@@ -15,6 +15,7 @@ export interface Tally {
   exited(service: string, reason: "expected" | "unexpected"): void;
   restarted(service: string): void;
   verificationFailed(service: string): void;
+  sampled(service: string, verdict: "good" | "bad" | "none"): void;
   drained(service: string, seconds: number): void;
   connectionsCut(service: string, count: number): void;
   deployEnded(service: string, strategy: string, result: string): void;
@@ -111,6 +112,12 @@ export function createMetrics(version: string, status: () => Status): Metrics {
     "Candidates that did not pass verification.",
     "service",
   );
+  const samples = counter(
+    "analysis_samples_total",
+    "Samples that analyses have taken of candidates; none: nothing could be read.",
+    "service",
+    "verdict",
+  );
   const recoveries = counter("recoveries_total", "Starts that went on from a dead daemon's state.", "source");
 
   const historyFailures = counter(
@@ -155,6 +162,7 @@ export function createMetrics(version: string, status: () => Status): Metrics {
     exited: (service, reason) => exits.inc({ service, reason }),
     restarted: (service) => restarts.inc({ service }),
     verificationFailed: (service) => verifyFailures.inc({ service }),
+    sampled: (service, verdict) => samples.inc({ service, verdict }),
     drained: (service, seconds) => drains.observe({ service }, seconds),
     connectionsCut: (service, count) => cuts.inc({ service }, count),
     deployEnded: (service, strategy, result) => deploys.inc({ service, strategy, result }),

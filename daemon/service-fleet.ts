@@ -6,6 +6,8 @@ import type { Deployment } from "../deploy/deployment.ts";
 import type { Fleet, Move, Observation, Party } from "../deploy/fleet.ts";
 import { parseNetworks } from "../handoff/network.ts";
 import type { Listener } from "../handoff/listener.ts";
+import { Analysis } from "./analysis.ts";
+import { commandSpecification } from "./command.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import type { Deploys } from "./deploys.ts";
 import { Generation, type GenerationHooks } from "./generation.ts";
@@ -15,6 +17,7 @@ import { steer } from "./steer.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export interface FleetParts {
+  readonly service: string;
   readonly roster: Roster;
   readonly deploys: () => Deploys;
   /** As they are for whatever is started next. */
@@ -28,10 +31,20 @@ export interface FleetParts {
 export class ServiceFleet implements Fleet {
   readonly #parts: FleetParts;
   readonly #surroundings: Surroundings;
+  readonly #analysis: Analysis;
+  /** The deploy whose candidate is looked at. */
+  #analysed: string | null = null;
 
   constructor(parts: FleetParts, surroundings: Surroundings) {
     this.#parts = parts;
     this.#surroundings = surroundings;
+    const { service, hooks } = parts;
+    this.#analysis = new Analysis({ service, onChange: () => hooks.onChange(), surroundings });
+  }
+
+  /** Settles when nothing that it has begun beside the generations is under way. */
+  stop(): Promise<void> {
+    return this.#analysis.stop();
   }
 
   get generations(): readonly Generation[] {
@@ -44,7 +57,7 @@ export class ServiceFleet implements Fleet {
       now: Date.now(),
       ...this.see(deployment),
       fallback: roster.find(deployment.fallback)?.view ?? null,
-      analysis: null,
+      analysis: this.#analysis.view,
       nextNumber: roster.lastNumber + 1,
       isLatest: deploys().all[0]?.id === deployment.id,
     };
@@ -68,8 +81,10 @@ export class ServiceFleet implements Fleet {
   }
 
   /** Looks at what the phase that is recorded needs looked at, and at nothing else. */
-  attend({ to, phase, options }: Deployment): void {
+  attend({ id, to, phase, options }: Deployment): void {
     const meetsUsers = phase === "shifting" || phase === "baking";
+    // A later deploy may be under way while this one drains.
+    if (!meetsUsers && this.#analysed === id) void this.#analysis.stop();
     const isWatched = meetsUsers && options.watchQueueMs > 0;
     this.#parts.roster.find(to)?.watchQueue(isWatched ? options.watchQueueMs : null);
   }
@@ -102,8 +117,21 @@ export class ServiceFleet implements Fleet {
     this.#parts.roster.find(to)?.verify(now);
   }
 
-  analyse(): void {
-    throw new Error("no analysis is configured");
+  analyse({ id, to }: Deployment, stage: number): void {
+    const candidate = this.#parts.roster.find(to);
+    const analysis = candidate?.config.deploy.analysis ?? null;
+    if (candidate === null || analysis === null) return;
+    this.#analysed = id;
+    this.#analysis.begin(
+      analysis,
+      {
+        version: candidate.version,
+        generation: candidate.number,
+        weight: () => candidate.weight,
+        commandSpecification: (...command) => commandSpecification(candidate, ...command),
+      },
+      stage,
+    );
   }
 
   weigh({ from, to }: Move, share: number, pinned: boolean): void {

@@ -59,6 +59,7 @@ export class Service {
     );
     this.#fleet = new ServiceFleet(
       {
+        service: config.name,
         roster: this.#roster,
         deploys: () => this.#deploys,
         config: () => this.#config,
@@ -296,7 +297,7 @@ export class Service {
     } catch {
       // It cannot be aborted in this phase: then its candidate serves, and is drained with the others.
     }
-    await this.#idle.stop();
+    await Promise.all([this.#fleet.stop(), this.#idle.stop()]);
     for (const listener of this.#listeners.values()) holdAside(listener, this.#surroundings);
     const ended = this.generations.map((generation) => this.#roster.over(generation));
     for (const generation of this.generations) generation.retire({ leavesQueue: false });

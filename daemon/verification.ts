@@ -2,23 +2,18 @@
  * The proof of a candidate before any user meets it: it accepts on our sockets, then the configured steps in order, real
  * requests from its pin address through the real listener, and commands as the service's user.
  */
-import { readSync } from "node:fs";
 import { messageOf } from "../handoff/coded-error.ts";
-import { Descriptor } from "../handoff/descriptor.ts";
-import { launch, launchFailure, type LaunchSpecification } from "../handoff/launch.ts";
+import type { LaunchSpecification } from "../handoff/launch.ts";
 import type { Listener, ProbeTarget } from "../handoff/listener.ts";
-import { native } from "../handoff/native.ts";
 import type { Slot } from "../handoff/slot.ts";
 import { type Candidate, proveAccepting } from "./acceptance.ts";
+import { quote, runCommand } from "./command.ts";
 import type { VerifyConfig } from "./config/config.ts";
-import { endGroup } from "./ending.ts";
 import { verificationFailed } from "./errors.ts";
 import { probeHttp } from "./probe.ts";
 
 /** How long a generation that said it is ready has for its first accept, at most. */
 export const ACCEPT_MS = 10_000;
-const LAUNCH_MS = 10_000;
-const OUTPUT_TAIL = 2_000;
 
 export interface Placement {
   readonly listener: Listener;
@@ -99,35 +94,19 @@ async function verifyCommand(
   signal: AbortSignal,
 ): Promise<void> {
   const what = `the command ${step.command.join(" ")}`;
-  using output = new Descriptor(native.memfd("handoff-verify-output"));
-  let launched;
-  try {
-    launched = await launch(
-      plan.commandSpecification(step.command, probeVariables(plan)),
-      [],
-      [plan.devNull, output.fd, output.fd],
-      LAUNCH_MS,
-    );
-  } catch (error) {
-    throw verificationFailed(what, messageOf(error));
-  }
-  using channel = launched.channel;
-  const { process } = launched;
-  const stop = (): void => void process.killGroup("SIGKILL");
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    const { killed } = await endGroup(process, null, Date.now() + step.timeoutMs, () => undefined);
-    signal.throwIfAborted();
-    const status = await process.exit();
-    const failure = launchFailure(channel);
-    if (failure !== null) throw verificationFailed(what, failure.message);
-    if (killed > 0) throw verificationFailed(what, `was not done within ${step.timeoutMs} ms${tail(output)}`);
-    if (status.code !== 0) {
-      const how = status.code === null ? `signal ${String(status.signal)}` : `status ${status.code}`;
-      throw verificationFailed(what, `ended with ${how}${tail(output)}`);
+  const specification = () => plan.commandSpecification(step.command, probeVariables(plan));
+  const { devNull } = plan;
+  const end = await runCommand({ specification, devNull, timeoutMs: step.timeoutMs }, signal);
+  switch (end.kind) {
+    case "not-run":
+      throw verificationFailed(what, end.because);
+    case "late":
+      throw verificationFailed(what, `was not done within ${step.timeoutMs} ms${quote(end.said)}`);
+    case "exited": {
+      if (end.code === 0) return;
+      const how = end.code === null ? `signal ${String(end.signal)}` : `status ${end.code}`;
+      throw verificationFailed(what, `ended with ${how}${quote(end.said)}`);
     }
-  } finally {
-    signal.removeEventListener("abort", stop);
   }
 }
 
@@ -147,17 +126,4 @@ function sourceOf(target: ProbeTarget): string {
   if (target.kind === "unix") return "";
   const [port] = target.sourcePorts;
   return port === undefined ? target.source : `[${target.source}]:${port}`;
-}
-
-function tail(output: Descriptor): string {
-  const buffer = Buffer.alloc(64 * 1024);
-  let text = "";
-  for (let position = 0; ;) {
-    const read = readSync(output.fd, buffer, 0, buffer.length, position);
-    if (read === 0) break;
-    position += read;
-    text = (text + buffer.toString("utf8", 0, read)).slice(-OUTPUT_TAIL);
-  }
-  const said = text.trim();
-  return said === "" ? "" : `; it said: ${said}`;
 }

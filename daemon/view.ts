@@ -1,4 +1,4 @@
-/** The daemon's objects as the API shows them. Pure. */
+/** The daemon's objects as the API shows them. */
 import type {
   Deploy,
   DeployStep,
@@ -6,6 +6,7 @@ import type {
   Listener as ListenerBody,
   Service as ServiceBody,
 } from "../admin-api/schemas.ts";
+import { touched } from "../deploy/exposure.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { Remembered } from "./evidence.ts";
 import { pendingKeys } from "./reload-plan.ts";
@@ -34,6 +35,7 @@ export function deployBody(deployment: Remembered): Deploy {
     version,
     phase,
     weight,
+    touched: touched(deployment.exposure, Date.now()),
     step: stepBody(deployment),
     pinned,
     paused,

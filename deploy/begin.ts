@@ -28,6 +28,7 @@ export function beginDeployment(request: DeployRequest, latest: Deployment | nul
     phases: [{ phase: "starting", startedAt: now, finishedAt: null }],
     weight: 0,
     pinned: false,
+    exposure: null,
     step: null,
     resizedAt: null,
     fallback: null,

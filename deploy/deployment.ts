@@ -13,6 +13,7 @@
  * fails after the previous generation has died ends its deploy as `failed` from any phase, since nothing is left; and
  * `recreate`, which moves the connections first, goes back from `starting` and `verifying` too (recreate.ts).
  */
+import { conceal, expose, type Exposure } from "./exposure.ts";
 
 export type Phase =
   | "starting"
@@ -126,6 +127,8 @@ export interface Deployment {
   readonly weight: number;
   /** Whether the pinned networks reach the candidate, as last asked for. Recorded with the weight. */
   readonly pinned: boolean;
+  /** How many users can have met the candidate; null: none. */
+  readonly exposure: Exposure | null;
   /** Of a canary: the step that it has reached; null before the first. */
   readonly step: StepRecord | null;
   /** When a generation's number of instances was last changed; null: it never was. */
@@ -196,11 +199,18 @@ export function reach(deployment: Deployment, index: number, now: number): Deplo
   if (step === undefined) throw new Error(`deploy ${deployment.id} has no step ${index}`);
   const since = Math.max(now, stageStartedAt(deployment));
   return {
-    ...deployment,
-    weight: step.weight,
+    ...weigh(deployment, step.weight, deployment.pinned, now),
     paused: step.pause,
     step: { index, since, continuedAt: null },
   };
+}
+
+/** With this share of new connections for the candidate from `now` on, and the pinned networks or not. */
+export function weigh(deployment: Deployment, weight: number, pinned: boolean, now: number): Deployment {
+  // Past the bake it is the current generation, and whom it serves is no trial any more.
+  const isTrial = isUnderway(deployment) || deployment.phase === "rolling-back";
+  const exposure = isTrial ? expose(deployment.exposure, weight, pinned, now) : deployment.exposure;
+  return { ...deployment, weight, pinned, exposure };
 }
 
 /**
@@ -222,6 +232,7 @@ export function enter(deployment: Deployment, phase: Phase, reason: Reason | nul
     phase,
     phases: [...closed, { phase, startedAt: at, finishedAt }],
     finishedAt,
+    exposure: isUnderway({ phase }) ? deployment.exposure : conceal(deployment.exposure, at),
     // Beyond the active phases nobody could end a pause any more.
     paused: deployment.paused && isUnderway({ phase }),
     reason: reason ?? deployment.reason,

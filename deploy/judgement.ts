@@ -14,8 +14,8 @@ import type { AnalysisView } from "./fleet.ts";
 export type Reading =
   /** A query's result: one value for each series. */
   | { readonly kind: "values"; readonly values: readonly number[] }
-  /** A command has ended; null: by a signal. */
-  | { readonly kind: "exit"; readonly status: number | null }
+  /** A command has ended; null: by a signal. `said`: the end of its output. */
+  | { readonly kind: "exit"; readonly status: number | null; readonly said: string }
   /** It could not be asked, or did not answer in time. */
   | { readonly kind: "unanswered"; readonly because: string };
 
@@ -45,7 +45,10 @@ export function assess(reading: Reading, limits: Limits): Sample {
       return { verdict: "none", because: `had no answer: ${reading.because}` };
     case "exit":
       if (reading.status === 0) return GOOD;
-      return { verdict: "bad", because: `exited with ${reading.status ?? "a signal"}` };
+      return {
+        verdict: "bad",
+        because: `exited with ${reading.status ?? "a signal"}${reading.said === "" ? "" : `; it said: ${reading.said}`}`,
+      };
     case "values":
       return assessValues(reading.values, limits);
   }

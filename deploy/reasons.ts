@@ -3,6 +3,7 @@
  * still holds.
  */
 import type { Deployment, Reason } from "./deployment.ts";
+import { touched } from "./exposure.ts";
 import { type GenerationView, isEnding, type Observation } from "./fleet.ts";
 import { hasWayBack, isUnwanted } from "./wish.ts";
 
@@ -155,7 +156,7 @@ export function nothingLeft(...about: About): Reason {
 }
 
 function reason(code: string, sentence: string, about: About): Reason {
-  return { code, message: `${sentence} ${standing(...about)}` };
+  return { code, message: `${sentence} ${standing(...about)}${met(...about)}` };
 }
 
 function standing(deployment: Deployment, observation: Observation): string {
@@ -173,6 +174,17 @@ function standing(deployment: Deployment, observation: Observation): string {
     : `Traffic stays on generation ${from}.`;
 }
 
+/** Of a candidate that users are taken from: how many it can have harmed. */
+function met({ to, exposure, pinned }: Deployment, { now }: Observation): string {
+  const had = touched(exposure, now);
+  if (had === null || exposure?.since === null) return "";
+  const most = percent(had.peak) === percent(had.share) ? "" : ` (${percent(had.peak)} at most)`;
+  const share = had.peak > 0 ? `${percent(had.share)} of new connections${most}` : "";
+  const pins = pinned ? "all of the pinned networks'" : "";
+  const what = [share, pins].filter((each) => each !== "").join(", and ");
+  return ` Generation ${to} had ${what} for ${duration(had.forMs)}.`;
+}
+
 /** The rest of a sentence: what the candidate itself says of its failure, and the sentence's end. */
 function cause([, { candidate }]: About): string {
   return ended(candidate?.failure);
@@ -186,4 +198,14 @@ function ended(why: Reason | null | undefined): string {
 
 function seconds(ms: number): string {
   return `${ms / 1000}s`;
+}
+
+function percent(share: number): string {
+  return `${Number((share * 100).toPrecision(3))} %`;
+}
+
+function duration(ms: number): string {
+  const whole = Math.round(ms / 1000);
+  if (ms < 10_000) return `${Number((ms / 1000).toFixed(1))}s`;
+  return whole < 120 ? `${whole}s` : `${Math.floor(whole / 60)}m${whole % 60}s`;
 }

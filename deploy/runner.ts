@@ -2,7 +2,7 @@
  * The only actor: takes the strategy's steps, one after the other, through the Fleet port. Everything is synchronous,
  * so that between a decision and its act nothing else happens in this process.
  */
-import { type Deployment, enter, isTerminal, reach, stageStartedAt, type Wish } from "./deployment.ts";
+import { type Deployment, enter, isTerminal, reach, stageStartedAt, weigh, type Wish } from "./deployment.ts";
 import type { Fleet, Observation, Step } from "./fleet.ts";
 import { STRATEGIES, type Strategy } from "./strategy.ts";
 import { setPaused, wish } from "./wish.ts";
@@ -118,7 +118,7 @@ export class Runner {
         return;
       case "weigh": {
         const { candidate: weight, pinned } = step;
-        this.#fleet.weigh(this.#record({ ...deployment, weight, pinned }), weight, pinned);
+        this.#fleet.weigh(this.#record(weigh(deployment, weight, pinned, now)), weight, pinned);
         return;
       }
       case "resize":

@@ -212,6 +212,7 @@ export class FakeOperations implements Operations {
       version,
       phase: "starting",
       weight: 0,
+      touched: null,
       step: null,
       pinned: false,
       paused: false,

@@ -123,6 +123,7 @@ test("a deploy of the history shows how long its phases took, its connections an
     phase: "succeeded",
     weight: 1,
     step: null,
+    touched: null,
     pinned: false,
     paused: false,
     requestedBy: "root (uid 0)",

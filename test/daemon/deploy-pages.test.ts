@@ -19,6 +19,7 @@ function deploy(service: string, to: number, startedAt: number, finishedAt: numb
     phase: "succeeded",
     weight: 1,
     step: null,
+    touched: null,
     pinned: false,
     paused: false,
     requestedBy: "root",

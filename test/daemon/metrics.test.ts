@@ -65,6 +65,7 @@ test("docs/metrics.md has every metric with its type, labels and help, and none 
   metrics.exited("api", "expected");
   metrics.restarted("api");
   metrics.verificationFailed("api");
+  metrics.sampled("api", "good");
   metrics.drained("api", 1);
   metrics.connectionsCut("api", 1);
   metrics.deployEnded("api", "blue-green", "succeeded");

@@ -23,9 +23,9 @@ describe("assess", () => {
     ["a bad series counts more than a silent one", values(NaN, 2), "bad"],
     ["a silent series counts more than a good one", values(0.1, NaN), "none"],
     ["no answer says nothing", { kind: "unanswered", because: "ETIMEDOUT" }, "none"],
-    ["a command that succeeds is good", { kind: "exit", status: 0 }, "good"],
-    ["a command that fails is bad", { kind: "exit", status: 2 }, "bad"],
-    ["a command that was killed is bad", { kind: "exit", status: null }, "bad"],
+    ["a command that succeeds is good", { kind: "exit", status: 0, said: "" }, "good"],
+    ["a command that fails is bad", { kind: "exit", status: 2, said: "" }, "bad"],
+    ["a command that was killed is bad", { kind: "exit", status: null, said: "" }, "bad"],
   ])("%s", (_title, reading, verdict) => {
     expect(assess(reading, { max: 1, min: 0 }).verdict).toBe(verdict);
   });
@@ -37,6 +37,8 @@ describe("assess", () => {
 
   it("says what was wrong", () => {
     expect(assess(values(2), { max: 1, min: null }).because).toBe("was 2, and 1 is the most");
+    const exit = assess({ kind: "exit", status: 3, said: "too slow" }, { max: null, min: null });
+    expect(exit.because).toBe("exited with 3; it said: too slow");
   });
 });
 

@@ -54,6 +54,17 @@ describe.each(STRATEGIES)("a %s deploy, whatever happens and whenever the daemon
     });
   });
 
+  it("says for how long users met the candidate, and with what weight, exactly unless the daemon died", () => {
+    always(({ disk, met }, { script }) => {
+      const phases = disk.phases.map(({ phase }) => phase).join(" ");
+      // A candidate that takes everything after all, because there is nothing to go back to, is met for longer.
+      if (script.deaths.length > 0 || /rolling-back (draining|failed)/u.test(phases)) return;
+      const { forMs, weightMs } = disk.exposure ?? { forMs: 0, weightMs: 0 };
+      expect(forMs).toBe(met.forMs);
+      expect(weightMs).toBeCloseTo(met.weightMs, 3);
+    });
+  });
+
   it("is tried on schedules that reach every phase, and every way in which it can end", () => {
     const seen = new Set<string>();
     for (const schedule of fc.sample(schedules, { numRuns: 8_000, seed: 1 })) {

@@ -3,7 +3,7 @@
  * would: the record, the generations and the kernel's weights. A verification under way, its outcome, the analysis and
  * the alarm that was asked for do not. Whatever must never happen (rules.ts) is collected in `violations`.
  */
-import { type Deployment, hasHadUsers, isTerminal } from "../../deploy/deployment.ts";
+import { type Deployment, hasHadUsers, isTerminal, isUnderway } from "../../deploy/deployment.ts";
 import type { CandidateView, Fleet, Move, Observation, Party } from "../../deploy/fleet.ts";
 import { beginJudgement, judge, type Judgement } from "../../deploy/judgement.ts";
 import { Runner } from "../../deploy/runner.ts";
@@ -23,6 +23,9 @@ export class SimulatedFleet implements Fleet {
   disk: Deployment;
   /** How often a runner said that the deploy has ended. */
   endings = 0;
+  /** The candidate's weight over time, while its deploy was under way: what exposure.ts is to say. */
+  readonly met = { forMs: 0, weightMs: 0 };
+  #metUntil = 0;
   readonly #time = new VirtualTime();
   readonly #script: Script;
   #runner: Runner | null = null;
@@ -184,7 +187,17 @@ export class SimulatedFleet implements Fleet {
     this.#runner?.advance();
   }
 
+  #meet(): void {
+    const lasted = this.#time.now - this.#metUntil;
+    this.#metUntil = this.#time.now;
+    if (!isUnderway(this.disk)) return;
+    const weight = this.candidate?.weight ?? 0;
+    if (weight > 0 || this.#pinned) this.met.forMs += lasted;
+    this.met.weightMs += weight * lasted;
+  }
+
   #operation(effect: () => void): void {
+    this.#meet();
     const operation = this.#operations++;
     const death = this.#script.deaths.find((each) => each.operation === operation);
     if (death === undefined || death.done) effect();

@@ -26,6 +26,15 @@ function loadText(text: string): Config {
   }
 }
 
+function yamlOf(page: string): string[] {
+  const text = readFileSync(join(root, page), "utf8");
+  return [...text.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
+}
+
+function indented(text: string, by: number): string {
+  return text.replaceAll(/^(?=.)/gmu, " ".repeat(by));
+}
+
 describe("the configurations that people copy", () => {
   it("include a quickstart that the daemon takes without a remark", () => {
     const config = load(join(root, "examples/quickstart/handoffd.yaml"));
@@ -34,9 +43,25 @@ describe("the configurations that people copy", () => {
     expect(config.services[0]?.version).toBe("1");
   });
 
+  it("include a canary that the daemon takes without a remark, and that Prometheus judges", () => {
+    const config = load(join(root, "examples/canary/handoffd.yaml"));
+    expect(config.warnings).toEqual([]);
+    expect(config.services[0]?.deploy).toMatchObject({ strategy: "canary", analysis: { max: 0.05 } });
+  });
+
+  it("include those of the page about moving traffic, in a service around them", () => {
+    const blocks = yamlOf("docs/strategies.md");
+    expect(blocks.length).toBeGreaterThan(0);
+    for (const block of blocks) {
+      const text = block.startsWith("analysis:") ? `deploy:\n${indented(block, 2)}` : block;
+      const service = `command: [web]\nversion: "1"\nlisteners: [web]\n${text}`;
+      const whole = `listeners: { web: { address: "tcp:127.0.0.1:0" } }\nservices:\n  web:\n${indented(service, 4)}`;
+      expect(loadText(whole).services[0]?.deploy.analysis).not.toBeNull();
+    }
+  });
+
   it("include those of the README, the shortest of them with six lines", () => {
-    const readme = readFileSync(join(root, "README.md"), "utf8");
-    const blocks = [...readme.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, text = ""]) => text);
+    const blocks = yamlOf("README.md");
     expect(blocks.length).toBeGreaterThan(0);
     for (const block of blocks) expect(loadText(block).services).toHaveLength(1);
     expect(Math.min(...blocks.map((block) => block.trimEnd().split("\n").length))).toBe(6);

@@ -57,6 +57,7 @@ export interface Deploy {
   readonly version: string | null;
   readonly phase: string;
   readonly weight: number;
+  readonly touched: { readonly share: number; readonly peak: number; readonly forMs: number } | null;
   readonly paused?: boolean;
   readonly pinned?: boolean;
   readonly step?: { readonly index: number; readonly of: number } | null;
