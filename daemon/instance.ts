@@ -4,6 +4,8 @@
  *
  *   starting → standby ⇄ serving → draining → stopped
  *      ▲  └───────┴─────────┴──▶ failed (no process; comes back by `again`)
+ *
+ * A ready one that says it is stopping, unasked, is starting again: it is ready when it says so anew, or ends.
  */
 import { closeSync, openSync } from "node:fs";
 import { constants } from "node:os";
@@ -22,12 +24,12 @@ import { cannotPrepare, instanceExited } from "./errors.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export type InstanceState = "starting" | "standby" | "serving" | "draining" | "stopped" | "failed";
-export type InstanceEvent = "ready" | "admit" | "park" | "retire" | "exit" | "again";
+export type InstanceEvent = "ready" | "admit" | "park" | "withdraw" | "retire" | "exit" | "again";
 
 export const INSTANCE: TransitionTable<InstanceState, InstanceEvent> = {
   starting: { ready: "standby", retire: "draining", exit: "failed" },
-  standby: { admit: "serving", retire: "draining", exit: "failed" },
-  serving: { park: "standby", retire: "draining", exit: "failed" },
+  standby: { admit: "serving", withdraw: "starting", retire: "draining", exit: "failed" },
+  serving: { park: "standby", withdraw: "starting", retire: "draining", exit: "failed" },
   draining: { exit: "stopped" },
   failed: { again: "starting", retire: "stopped" },
   stopped: {},

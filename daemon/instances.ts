@@ -236,6 +236,7 @@ export class Instances {
       {
         onNotify: (message) => {
           if (message.get("READY") === "1") this.#hooks.onReadySaid(instance);
+          else if (message.get("STOPPING") === "1") this.#withdraw(instance);
         },
         onSpawned: () => this.#hooks.onChange(),
         onExit: (failure, expected) => this.#exited(instance, failure, expected),
@@ -243,6 +244,13 @@ export class Instances {
       this.#surroundings,
     );
     return instance;
+  }
+
+  #withdraw(instance: Instance): void {
+    if (!instance.fire("withdraw")) return;
+    const message = `instance ${instance.id} of ${this.#plan.generation} says that it is stopping, and nobody has told it to`;
+    this.#say(instance, "instance.withdrawn", message, undefined, "error");
+    this.#hooks.onChange();
   }
 
   #exited(instance: Instance, failure: CodedError, expected: boolean): void {
