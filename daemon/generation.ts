@@ -241,14 +241,19 @@ export class Generation {
   }
 
   /**
-   * Ends it, in the order of retirement.ts. Doing so twice is once. Unless told otherwise, what waits on slots that have
-   * weight is left to whoever takes them over.
+   * Ends it, in the order of retirement.ts. Doing so twice is once. Unless told otherwise, what waits for it is left to
+   * whoever takes its slots over.
    */
-  retire({ leavesQueue = this.#placements.hasShare, isAlone = false }: Partial<Ending> = {}): void {
+  retire({ leavesQueue = this.#isAwaited, isAlone = false }: Partial<Ending> = {}): void {
     if (!this.#fire("retire")) return;
     this.#facts.ending = { leavesQueue, isAlone };
     this.#hooks.onChange();
     this.#end();
+  }
+
+  /** New connections are its own, and nobody else's, to take. On a listener that only it has that says nothing (reload.ts). */
+  get #isAwaited(): boolean {
+    return this.weight > 0 || (this.#placements.hasShare && !this.wasReady);
   }
 
   /** Told by retirement.ts, before the signal goes out. */

@@ -40,6 +40,21 @@ export type HistoryDraft =
       readonly service: string;
       readonly by: string;
       readonly cut: number | null;
+    }
+  /** New connections wait from here on: `id` is the service. It ends with a deploy. */
+  | {
+      readonly type: "hold";
+      readonly id: string;
+      readonly service: string;
+      readonly by: string;
+      readonly idles: boolean;
+    }
+  | {
+      readonly type: "scale";
+      readonly id: string;
+      readonly service: string;
+      readonly by: string;
+      readonly instances: number;
     };
 
 export interface HistoryOptions {

@@ -36,6 +36,13 @@ export class Holding {
     if (hold === this.#roster.hold) return;
     this.#roster.commit({ hold, lastNumber: hold.to }, () => this.#roster.write());
     this.#say("service.held", `${hold.service} is held by ${hold.requestedBy}: new connections wait`, hold);
+    this.#surroundings.history.append({
+      type: "hold",
+      id: hold.service,
+      service: hold.service,
+      by: hold.requestedBy,
+      idles: hold.idles,
+    });
     this.advance();
   }
 

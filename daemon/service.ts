@@ -260,6 +260,8 @@ export class Service {
     const current = this.#current;
     const decision = decideScale(this.#standing, current?.view ?? null, instances);
     this.#roster.commit({ instances }, () => this.#roster.write());
+    const service = this.name;
+    this.#surroundings.history.append({ type: "scale", id: service, service, by: requestedBy, instances });
     if (decision.do === "nothing") return;
     this.#surroundings.say({
       type: "service.scaled",
