@@ -184,6 +184,13 @@ export function notRemembered(listener: string, pid: number, command: string): C
   );
 }
 
+export function listenerMoved(listener: string, from: string, to: string): CodedError {
+  return new CodedError(
+    "LISTENER_NOT_REMEMBERED",
+    `service ${from} serves listener ${listener}, and the configuration has no such service and gives its listener to ${to}: was it renamed while no daemon ran? Give it its name back, then start again; with a running daemon, reload moves a listener in two steps`,
+  );
+}
+
 export function adminSocketInUse(path: string): CodedError {
   return new CodedError(
     "ADMIN_SOCKET_IN_USE",

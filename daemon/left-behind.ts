@@ -2,6 +2,8 @@
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { parseSlotName } from "../handoff/listener.ts";
 import type { Config, ListenerConfig, ServiceConfig } from "./config/config.ts";
+import { listenerMoved } from "./errors.ts";
+import type { GenerationRecord } from "./generation-record.ts";
 import type { Inventory } from "./inventory.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 
@@ -12,6 +14,15 @@ interface LeftBehind {
   readonly services: readonly ServiceConfig[];
 }
 
+/** Throws LISTENER_NOT_REMEMBERED for what is nobody's to say: whether another service is this one by another name. */
+function assertUnclaimed({ slots, config: { name } }: GenerationRecord, { services }: Config): void {
+  for (const listener of Object.keys(slots)) {
+    const other = services.find(({ listeners }) => listeners.includes(listener));
+    if (other !== undefined) throw listenerMoved(listener, name, other.name);
+  }
+}
+
+/** Throws LISTENER_NOT_REMEMBERED; nothing has been touched then. */
 export function leftBehind(
   config: Config,
   inventory: Inventory,
@@ -25,7 +36,10 @@ export function leftBehind(
   const gone = inventory.services.filter((name) => !config.services.some((each) => each.name === name));
   const services = gone.flatMap((name) => {
     const last = store.read(name)?.generations.at(-1);
-    if (kept.size > 0 && last !== undefined) return [last.config];
+    if (kept.size > 0 && last !== undefined) {
+      assertUnclaimed(last, config);
+      return [last.config];
+    }
     // It had ended, or everything has since: one of the same name begins with the configured version.
     store.forgetVersion(name);
     return [];

@@ -138,7 +138,8 @@ test("a service that was renamed while no daemon ran is not guessed at, and unde
   await using daemon = await startDaemon({ config: configuration() });
   await goesOnAfter(daemon, {
     code: "LISTENER_NOT_REMEMBERED",
-    sentence: /^pid \d+ \(\w+\) serves listener web, and no service of the configuration remembers it/,
+    sentence:
+      /^service api serves listener web, and the configuration has no such service and gives its listener to renamed/,
     changed: configuration({ service: "renamed" }),
   });
 });
