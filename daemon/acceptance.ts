@@ -43,6 +43,8 @@ export async function proveAccepting(
   const fail = (why: string) =>
     notAccepting(candidate.name, listener.name, listener.address, secondsSince(began), why);
   let socket: Socket | null = null;
+  // Users may wait there as well (recreate, a resume), and come as fast as they are taken: the queue need not become empty.
+  let longest = 0;
   try {
     for (let taken = 0; ;) {
       signal.throwIfAborted();
@@ -54,7 +56,9 @@ export async function proveAccepting(
       if (socket === null || socket.destroyed) socket = await knock(listener, slot, deadline, fail);
       // With TCP_DEFER_ACCEPT the kernel queues nobody who is silent. An empty line is what HTTP servers skip (RFC 9112, 2.2).
       if (slot.defersAccept && socket.bytesWritten === 0) socket.write("\r\n");
-      const isTaken = slot.queue.length === 0;
+      const { length } = slot.queue;
+      const isTaken = length === 0 || length < longest;
+      longest = Math.max(longest, length);
       if (isTaken && accepted(listener, slot, socket, candidate)) return;
       // Who took it is searched through /proc: that costs more, and is not asked as often.
       if (isTaken) taken++;
