@@ -20,6 +20,7 @@ import { stepsUnusable } from "./errors.ts";
 import { marksOf, openListeners } from "./listeners.ts";
 import { Marks } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import type { Scene } from "./metrics/gauges.ts";
 import { Service } from "./service.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -46,8 +47,8 @@ export class Supervisor implements Operations {
   private constructor(config: Config, log: Logger) {
     this.#config = config;
     this.#log = log;
-    this.#store = new SnapshotStore(config.paths.state);
-    this.#metrics = createMetrics(packageVersion(), () => this.status());
+    this.#store = new SnapshotStore(config.paths.state, (service) => this.#metrics.stateNotWritten(service));
+    this.#metrics = createMetrics(packageVersion(), () => this.#scene());
     this.#surroundings = {
       runtime: config.paths.runtime,
       state: config.paths.state,
@@ -105,6 +106,7 @@ export class Supervisor implements Operations {
     await openListeners(this.#config, records, kept, this.#marks, this.#listeners, this.#surroundings);
     for (const config of this.#config.services) {
       const listeners = new Map(config.listeners.map((name) => [name, this.#listener(name)]));
+      this.#metrics.expect(config.name, config.deploy.strategy);
       this.#services.set(config.name, new Service(config, listeners, this.#store, this.#surroundings));
       if (config.user === null) {
         this.#log.warn(
@@ -236,6 +238,16 @@ export class Supervisor implements Operations {
       listeners: [...this.#listeners.values()].map((listener) => listenerBody(listener)),
       services: [...this.#services.values()].map((service) => serviceBody(service, connections)),
     };
+  }
+
+  /** What a scrape of the metrics shows. */
+  #scene(): Scene {
+    const drainingSince = new Map<string, number>();
+    for (const { name, generations } of this.#services.values()) {
+      const since = generations.filter(({ state }) => state === "draining").map((each) => each.since);
+      if (since.length > 0) drainingSince.set(name, Math.min(...since));
+    }
+    return { status: this.status(), drainingSince };
   }
 
   async metrics(): Promise<MetricsPage> {
