@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { createMetrics, type Metrics } from "../../daemon/metrics.ts";
 import { LEFT_OUT } from "../../daemon/metrics/process.ts";
 import { root } from "../support/paths.ts";
+import { hasPrometheus } from "../support/prometheus.ts";
 import { SCENE } from "./scene.ts";
 
 function create(): Metrics {
@@ -211,11 +212,7 @@ describe("counters and histograms", () => {
   });
 });
 
-const promtool = spawnSync("promtool", ["--version"], { encoding: "utf8" }).status === 0;
-const wanted = process.env["CI"] !== undefined;
-if (!promtool && !wanted) console.warn("skipped: promtool is missing (apt-get install prometheus)");
-
-describe.skipIf(!promtool && !wanted)("promtool check metrics", () => {
+describe.skipIf(!hasPrometheus)("promtool check metrics", () => {
   function lint(page: string): { readonly code: number | null; readonly said: string } {
     const { status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], {
       input: page,

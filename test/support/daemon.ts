@@ -43,6 +43,8 @@ export interface DaemonOptions {
    */
   readonly config: Config | string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** What a start waits for. Default "ready": every service serves. */
+  readonly awaits?: "ready" | "alive";
   /** Further arguments of `handoffd run`. */
   readonly arguments?: readonly string[];
 }
@@ -190,7 +192,8 @@ export class Daemon implements AsyncDisposable {
       throw new Error(`the daemon ended with ${code ?? signal ?? "nothing"}`);
     }
     try {
-      return (await this.api("GET", "/readyz")).status === 200;
+      const path = this.#options.awaits === "alive" ? "/healthz" : "/readyz";
+      return (await this.api("GET", path)).status === 200;
     } catch {
       return false; // Its socket is not there yet.
     }

@@ -8,6 +8,7 @@
  * const [series] = await prometheus.query("handoffd_build_info");
  * ```
  */
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
@@ -18,6 +19,11 @@ import { parse, stringify } from "yaml";
 import { end, eventually, start, type Process, withDeadline } from "./processes.ts";
 
 const READY_MS = 20_000;
+
+/** Without it the tests that need it are skipped on a person's machine, and fail in CI. */
+export const hasPrometheus =
+  process.env["CI"] !== undefined || spawnSync("prometheus", ["--version"]).status === 0;
+if (!hasPrometheus) console.warn("skipped: prometheus is missing (apt-get install prometheus)");
 
 export interface PrometheusOptions {
   /** prometheus.yml, as text or as what it says. Its `rule_files` are `rules`, below. */
@@ -63,15 +69,15 @@ export class Prometheus implements AsyncDisposable {
     });
     const said = typeof config === "string" ? (parse(config) as object | null) : config;
     writeFileSync(`${folder}/prometheus.yml`, stringify({ ...said, rule_files: ruleFiles }));
-    const process = startProgram(folder);
+    const program = startProgram(folder);
     const output: string[] = [];
     try {
-      const url = `http://${await listening(process, output)}`;
-      const prometheus = new Prometheus(url, process, folder, output);
+      const url = `http://${await listening(program, output)}`;
+      const prometheus = new Prometheus(url, program, folder, output);
       await eventually("a ready Prometheus", () => prometheus.#isReady(), READY_MS);
       return prometheus;
     } catch (error) {
-      await end(process);
+      await end(program);
       rmSync(folder, { recursive: true, force: true });
       const message = `Prometheus does not start: ${String(error)}\n${output.slice(-20).join("\n")}`;
       throw new Error(message, { cause: error });
@@ -121,11 +127,19 @@ export class Prometheus implements AsyncDisposable {
     }));
   }
 
-  /** Waits until an alert of this name fires. */
-  untilFiring(name: string, timeoutMs = 20_000): Promise<Alert> {
+  /** Waits until an alert of this name, and with these labels, fires. */
+  untilFiring(
+    name: string,
+    labels: Readonly<Record<string, string>> = {},
+    timeoutMs = 20_000,
+  ): Promise<Alert> {
+    const isIt = (alert: Alert): boolean =>
+      alert.name === name &&
+      alert.state === "firing" &&
+      Object.entries(labels).every(([label, value]) => alert.labels[label] === value);
     return this.#eventually(
-      `the alert ${name} to fire`,
-      async () => (await this.alerts()).find((alert) => alert.name === name && alert.state === "firing"),
+      `the alert ${name} to fire for ${JSON.stringify(labels)}`,
+      async () => (await this.alerts()).find(isIt),
       timeoutMs,
     );
   }
