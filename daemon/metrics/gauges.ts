@@ -69,6 +69,12 @@ export function createGauges(registry: Registry, version: string): (scene: Scene
     "service",
     "role",
   );
+  const queued = gauge(
+    "service_queue_length",
+    "Connections that wait in the accept queues of a service's listeners, by the role of the generation that they wait for. A candidate's should be near 0 before it gets more weight.",
+    "service",
+    "role",
+  );
   const generation = gauge(
     "service_generation",
     "Number of the generation in a role. The current one's changes when users have moved: a deploy, or a way back.",
@@ -105,7 +111,9 @@ export function createGauges(registry: Registry, version: string): (scene: Scene
       queueLimit.set(labels, slot.queue.limit);
       kinds[kindOf(slot)]++;
       const owner = slot.generation === null ? undefined : roles.get(slot.generation);
-      if (owner !== undefined) weight.inc({ listener: listener.name, ...owner }, slot.weight);
+      if (owner === undefined) continue;
+      weight.inc({ listener: listener.name, ...owner }, slot.weight);
+      queued.inc({ ...owner }, slot.queue.length);
     }
     for (const [state, count] of Object.entries(kinds)) slots.set({ listener: listener.name, state }, count);
   };

@@ -99,6 +99,7 @@ describe("a scrape", () => {
         'handoffd_service_state{service="api",state="degraded"} 0',
         'handoffd_service_connections{service="api",role="candidate"} 4',
         'handoffd_service_connections{service="api",role="draining"} 2',
+        'handoffd_service_queue_length{service="api",role="current"} 2',
         'handoffd_service_instances{service="api",role="current",state="serving"} 1',
         'handoffd_service_generation{service="api",role="current"} 3',
         'handoffd_deploy_in_progress{service="api"} 1',
