@@ -19,6 +19,7 @@ const BENCHMARKS = {
   weight: () => import("./weight.mjs"),
   deploy: () => import("./deploy.mjs"),
   cli: () => import("./cli.mjs"),
+  scrape: () => import("./scrape.mjs"),
 };
 
 async function measure(name, options) {
