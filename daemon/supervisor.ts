@@ -12,6 +12,7 @@ import { type Deployment, isTerminal, type Wish } from "../deploy/deployment.ts"
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
+import { queuesOfMany } from "../handoff/unix-listener.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config } from "./config/config.ts";
 import { parseDuration } from "./config/values.ts";
@@ -226,6 +227,7 @@ export class Supervisor implements Operations {
 
   status(): Status {
     const connections = this.#marks?.count() ?? null;
+    const queues = queuesOfMany(this.#listeners.values());
     for (const service of this.#services.values()) {
       // What it finds is shown by the next look: this one does not wait for it.
       service.reviewHeld().catch((error: unknown) => this.#log.error({ err: error }, "a fault"));
@@ -235,7 +237,7 @@ export class Supervisor implements Operations {
       pid: process.pid,
       startedAt: this.#startedAt.toISOString(),
       upgrades: 0,
-      listeners: [...this.#listeners.values()].map((listener) => listenerBody(listener)),
+      listeners: [...this.#listeners.values()].map((listener) => listenerBody(listener, queues)),
       services: [...this.#services.values()].map((service) => serviceBody(service, connections)),
     };
   }

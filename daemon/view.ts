@@ -7,6 +7,7 @@ import type {
 } from "../admin-api/schemas.ts";
 import type { Deployment } from "../deploy/deployment.ts";
 import type { Listener } from "../handoff/listener.ts";
+import type { Queue } from "../handoff/slot.ts";
 import type { Generation } from "./generation.ts";
 import type { Service } from "./service.ts";
 
@@ -74,14 +75,18 @@ export function serviceBody(service: Service, connections: ReadonlyMap<number, n
   };
 }
 
-export function listenerBody(listener: Listener): ListenerBody {
+/** `queues`: of many slots by inode, read together; a slot that is not in there is asked for its own. */
+export function listenerBody(
+  listener: Listener,
+  queues: ReadonlyMap<number, Queue> | null = null,
+): ListenerBody {
   return {
     name: listener.name,
     protocol: listener.protocol,
     address: listener.address,
     mode: listener.mode,
     slots: listener.slots.map((slot) => {
-      const { length, limit } = slot.queue;
+      const { length, limit } = queues?.get(slot.inode) ?? slot.queue;
       return {
         index: slot.index,
         generation: slot.owner,
