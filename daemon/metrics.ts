@@ -14,6 +14,12 @@ const HANDOFF_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 /** Phases of a deploy that last, in their order. */
 const LASTING = ["starting", "verifying", "shifting", "baking", "draining", "rolling-back"];
 const RESULTS = ["succeeded", "failed", "rolled-back", "aborted"];
+const VERDICTS = ["good", "bad", "none"] as const;
+const UPGRADES = ["succeeded", "refused", "failed"] as const;
+const SOURCES = ["upgrade", "keeper", "fdstore", "pidfd"] as const;
+
+/** Where the descriptors came from: an image that was replaced, a keeper, or instances that had them. */
+export type RecoverySource = (typeof SOURCES)[number];
 
 /** What the daemon's parts count. */
 export interface Tally {
@@ -27,14 +33,17 @@ export interface Tally {
   exited(service: string, reason: "expected" | "unexpected"): void;
   restarted(service: string): void;
   verificationFailed(service: string): void;
+  /** `verdict`: none when nothing could be read. */
+  sampled(service: string, verdict: (typeof VERDICTS)[number]): void;
   drained(service: string, seconds: number): void;
   connectionsCut(service: string, count: number): void;
   /** `code`: of the deploy's reason. */
   deployEnded(service: string, strategy: string, result: string, code: string | null): void;
   phaseEnded(service: string, phase: string, seconds: number): void;
   stateNotWritten(service: string): void;
-  recovered(source: "snapshot"): void;
-  upgraded(result: "succeeded" | "failed"): void;
+  historyFailed(): void;
+  recovered(source: RecoverySource): void;
+  upgraded(result: (typeof UPGRADES)[number]): void;
 }
 
 export interface Metrics extends Tally {
@@ -116,6 +125,12 @@ export function createMetrics(version: string, look: () => Scene): Metrics {
     "Candidates that did not pass verification. No user has met them; the deploy's reason has the probe's own words.",
     "service",
   );
+  const samples = counter(
+    "analysis_samples_total",
+    "Samples that analyses have taken of candidates, by what they said; none: nothing could be read, so see whether the query's source answers.",
+    "service",
+    "verdict",
+  );
   const notWritten = counter(
     "state_write_failures_total",
     "Times that the service's state could not be written. Deploys wait until it can be: see the space and the rights of the state directory.",
@@ -123,16 +138,20 @@ export function createMetrics(version: string, look: () => Scene): Metrics {
   );
   const recoveries = counter(
     "recoveries_total",
-    "Starts that went on from the state of a daemon that had died, by what it was found in. Users notice nothing; see why it died.",
+    "Starts that went on with what another daemon had left, by where its descriptors came from. Users notice nothing; all but upgrade mean that it had died: see why.",
     "source",
+  );
+  const historyFailures = counter(
+    "history_write_failures_total",
+    "Times that the history of deploys could not be written. Deploys go on without it, and what waits is tried again: make room in the state directory.",
   );
   const upgrades = counter(
     "upgrades_total",
-    "Times that the daemon was replaced while it ran, or could not be and went on as it was.",
+    "Times that the daemon was to be replaced while it ran: succeeded, refused (the new one cannot take over; nothing was done) or failed (the old one went on).",
     "result",
   );
-  recoveries.inc({ source: "snapshot" }, 0);
-  for (const result of ["succeeded", "failed"]) upgrades.inc({ result }, 0);
+  for (const source of SOURCES) recoveries.inc({ source }, 0);
+  for (const result of UPGRADES) upgrades.inc({ result }, 0);
 
   const expected = new Set<string>();
   const expect = (service: string, strategy: string): void => {
@@ -141,6 +160,7 @@ export function createMetrics(version: string, look: () => Scene): Metrics {
       drains.zero({ service });
       for (const reason of ["expected", "unexpected"]) exits.inc({ service, reason }, 0);
       for (const cause of ["requested", "automatic"]) rollbacks.inc({ service, cause }, 0);
+      for (const verdict of VERDICTS) samples.inc({ service, verdict }, 0);
       for (const each of [cuts, restarts, verifyFailures, notWritten]) each.inc({ service }, 0);
     }
     for (const result of RESULTS) deploys.inc({ service, strategy, result }, 0);
@@ -161,6 +181,7 @@ export function createMetrics(version: string, look: () => Scene): Metrics {
     exited: (service, reason) => exits.inc({ service, reason }),
     restarted: (service) => restarts.inc({ service }),
     verificationFailed: (service) => verifyFailures.inc({ service }),
+    sampled: (service, verdict) => samples.inc({ service, verdict }),
     drained: (service, seconds) => drains.observe({ service }, seconds),
     connectionsCut: (service, count) => cuts.inc({ service }, count),
     deployEnded: (service, strategy, result, code) => {
@@ -170,6 +191,7 @@ export function createMetrics(version: string, look: () => Scene): Metrics {
     },
     phaseEnded: (service, phase, seconds) => phases.observe({ service, phase }, seconds),
     stateNotWritten: (service) => notWritten.inc({ service }),
+    historyFailed: () => historyFailures.inc(),
     recovered: (source) => recoveries.inc({ source }),
     upgraded: (result) => upgrades.inc({ result }),
   };

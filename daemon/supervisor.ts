@@ -117,7 +117,7 @@ export class Supervisor implements Operations {
       }
     }
     if (isRecovery) {
-      this.#metrics.recovered("snapshot");
+      this.#metrics.recovered("keeper");
       this.#surroundings.say({
         type: "daemon.recovered",
         message: "the daemon goes on from the state of one that ended",

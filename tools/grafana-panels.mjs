@@ -173,17 +173,29 @@ export const CHAPTERS = [
         title: "Ways back",
         question: "How often did users meet a release that had to go, and who noticed: someone, or handoffd?",
         kind: "stat",
-        width: 12,
+        width: 8,
         queries: [
           ["{{cause}}", `sum by (cause) (${inRange(`handoffd_deploy_rollbacks_total{${OURS}}`)})`],
           ["failed verification, no user", `sum(${inRange(`handoffd_verify_failures_total{${OURS}}`)})`],
         ],
       },
       {
+        title: "Analysis",
+        question: "What do the measurements say of candidates? none: nothing could be read.",
+        kind: "bars",
+        width: 8,
+        queries: [
+          [
+            "{{service}} {{verdict}}",
+            `sum by (service, verdict) (${atEach(`handoffd_analysis_samples_total{${OURS}}`)})`,
+          ],
+        ],
+      },
+      {
         title: "Paused",
         question: "Has someone paused a deploy and forgotten it?",
         kind: "lines",
-        width: 12,
+        width: 8,
         max: 1,
         queries: [["{{service}}", `max by (service) (handoffd_deploy_paused{${OURS}})`]],
       },
@@ -304,9 +316,10 @@ export const CHAPTERS = [
         kind: "stat",
         width: 16,
         queries: [
-          ["recovered from {{source}}", `sum by (source) (handoffd_recoveries_total{${HERE}})`],
-          ["upgrades that {{result}}", `sum by (result) (handoffd_upgrades_total{${HERE}})`],
-          ["not written", `sum(${inRange(`handoffd_state_write_failures_total{${OURS}}`)})`],
+          ["went on by {{source}}", `sum by (source) (handoffd_recoveries_total{${HERE}})`],
+          ["upgrades {{result}}", `sum by (result) (handoffd_upgrades_total{${HERE}})`],
+          ["state not written", `sum(${inRange(`handoffd_state_write_failures_total{${OURS}}`)})`],
+          ["history not written", `sum(${inRange(`handoffd_history_write_failures_total{${HERE}}`)})`],
         ],
       },
       {

@@ -25,7 +25,9 @@ function countAll(metrics: Metrics): void {
   metrics.deployEnded("api", "blue-green", "rolled-back", "DEPLOY_CANDIDATE_EXITED");
   metrics.phaseEnded("api", "baking", 20);
   metrics.stateNotWritten("api");
-  metrics.recovered("snapshot");
+  metrics.sampled("api", "bad");
+  metrics.historyFailed();
+  metrics.recovered("keeper");
   metrics.upgraded("succeeded");
 }
 
@@ -131,7 +133,7 @@ describe("a scrape", () => {
         'handoffd_deploy_phase_duration_seconds_count{service="api",phase="verifying"} 0',
         'handoffd_instance_restarts_total{service="api"} 0',
         'handoffd_state_write_failures_total{service="api"} 0',
-        'handoffd_recoveries_total{source="snapshot"} 0',
+        'handoffd_recoveries_total{source="keeper"} 0',
       ]),
     );
     metrics.phaseEnded("api", "verifying", 1);
