@@ -13,6 +13,7 @@ import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { native } from "../handoff/native.ts";
+import { queuesOfMany } from "../handoff/unix-listener.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config, ServiceConfig } from "./config/config.ts";
 import { pause } from "./ending.ts";
@@ -23,6 +24,7 @@ import { marksOf, openListener, openListeners } from "./listeners.ts";
 import { Marks, openOf } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { leftBehind } from "./left-behind.ts";
+import { sceneOf } from "./metrics/gauges.ts";
 import { Reloader } from "./reload.ts";
 import { Service } from "./service.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
@@ -51,9 +53,9 @@ export class Supervisor {
   private constructor(config: Config, load: () => Config, log: Logger) {
     this.#config = config;
     this.#log = log;
-    this.#store = new SnapshotStore(config.paths.state);
+    this.#store = new SnapshotStore(config.paths.state, (service) => this.#metrics.stateNotWritten(service));
     this.#inventory = new InventoryFile(config.paths.state);
-    this.#metrics = createMetrics(packageVersion(), () => this.status());
+    this.#metrics = createMetrics(packageVersion(), () => sceneOf(this.status(), this.services));
     this.#surroundings = {
       runtime: config.paths.runtime,
       state: config.paths.state,
@@ -145,7 +147,7 @@ export class Supervisor {
     for (const config of left.listeners) this.#reloader.leaving.addListener(config);
     for (const { name } of left.services) this.#reloader.leaving.addService(name);
     if (isRecovery) {
-      this.#metrics.recovered("snapshot");
+      this.#metrics.recovered("keeper");
       this.#surroundings.say({
         type: "daemon.recovered",
         message: "the daemon goes on from the state of one that ended",
@@ -165,6 +167,7 @@ export class Supervisor {
         "the service runs as the daemon's own user: its processes could join a listener's group by themselves; give it a user",
       );
     }
+    this.#metrics.expect(config.name, config.deploy.strategy);
     return new Service(config, listeners, this.#store, this.#surroundings);
   }
 
@@ -269,6 +272,7 @@ export class Supervisor {
   status(): Status {
     const { leaving } = this.#reloader;
     const connections = this.count();
+    const queues = queuesOfMany(this.#listeners.values());
     for (const service of this.#services.values()) {
       for (const { marks, traffic } of service.generations) traffic.seen(openOf(marks, connections));
       // What it finds is shown by the next look: this one does not wait for it.
@@ -280,7 +284,7 @@ export class Supervisor {
       startedAt: this.#startedAt.toISOString(),
       upgrades: 0,
       listeners: [...this.#listeners.values()].map((listener) =>
-        listenerBody(listener, leaving.hasListener(listener.name)),
+        listenerBody(listener, leaving.hasListener(listener.name), queues),
       ),
       services: [...this.#services.values()].map((service) =>
         serviceBody(service, connections, leaving.hasService(service.name)),
