@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { deployUnknown, serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
-import type { Caller, HoldOptions, MetricsPage, Operations } from "../admin-api/operations.ts";
+import type { Caller, MetricsPage, Operations } from "../admin-api/operations.ts";
 import type {
   Deploy,
   DeployList,

@@ -2,6 +2,7 @@ import type { FastifyBaseLogger, FastifyRequest } from "fastify";
 
 import { serviceUnknown } from "../errors.ts";
 import type { EventStreams } from "../event-stream.ts";
+import { keyOf } from "../gate.ts";
 import type { Idempotency } from "../idempotency.ts";
 import type { Awaitable, Caller, Operations } from "../operations.ts";
 import type { Service } from "../schemas.ts";
@@ -35,7 +36,5 @@ export async function once<T>(
   const caller = callerOf(request);
   const key = request.headers["idempotency-key"];
   if (typeof key !== "string" || key === "") return act(caller);
-  return idempotency.once(key, `uid ${caller.uid}`, [request.method, request.url, request.body], () =>
-    act(caller),
-  );
+  return idempotency.once(key, keyOf(caller), [request.method, request.url, request.body], () => act(caller));
 }

@@ -10,7 +10,7 @@ export function deployRoutes(app: FastifyInstance, context: RouteContext): void 
 
   app.post<{ Params: { service: string }; Body: DeployRequest }>(
     "/v1/services/:service/deploys",
-    { schema: { body: DeployRequest, response: { 202: Deploy } } },
+    { config: { role: "deploy" }, schema: { body: DeployRequest, response: { 202: Deploy } } },
     async (request, reply) => {
       const { service } = request.params;
       const deploy = await once(context, request, (caller) => {
@@ -37,7 +37,7 @@ export function deployRoutes(app: FastifyInstance, context: RouteContext): void 
   for (const [verb, act] of Object.entries(wishes(operations))) {
     app.post<{ Params: { id: string } }>(
       `/v1/deploys/:id/${verb}`,
-      { schema: { body: NoBody, response: { 200: Deploy } } },
+      { config: { role: "deploy" }, schema: { body: NoBody, response: { 200: Deploy } } },
       async (request) => once(context, request, async (caller) => act(request.params.id, caller)),
     );
   }

@@ -5,7 +5,9 @@ import type { RouteContext } from "./context.ts";
 
 /** /healthz: the daemon answers. /readyz: every service is served; 503 with the reasons otherwise. */
 export function healthRoutes(app: FastifyInstance, { operations }: RouteContext): void {
-  app.get("/healthz", { schema: { response: { 200: Alive } } }, (): Alive => ({ alive: true }));
+  app.get("/healthz", { config: { role: "anyone" }, schema: { response: { 200: Alive } } }, (): Alive => ({
+    alive: true,
+  }));
   app.get("/readyz", { schema: { response: { 200: Health, 503: Health } } }, (_request, reply) => {
     const health = operations.health();
     return reply.code(health.ready ? 200 : 503).send(health);

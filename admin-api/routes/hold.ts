@@ -9,7 +9,7 @@ export function holdRoutes(app: FastifyInstance, context: RouteContext): void {
 
   app.post<{ Params: { service: string }; Body: HoldRequest }>(
     "/v1/services/:service/hold",
-    { schema: { body: HoldRequest, response: { 200: Service } } },
+    { config: { role: "deploy" }, schema: { body: HoldRequest, response: { 200: Service } } },
     async (request) => {
       const { service } = request.params;
       const { idle } = request.body;
@@ -19,7 +19,7 @@ export function holdRoutes(app: FastifyInstance, context: RouteContext): void {
 
   app.post<{ Params: { service: string } }>(
     "/v1/services/:service/resume",
-    { schema: { body: NoBody, response: { 202: Deploy } } },
+    { config: { role: "deploy" }, schema: { body: NoBody, response: { 202: Deploy } } },
     async (request, reply) => {
       const { service } = request.params;
       const deploy = await once(context, request, (caller) => operations.resume(service, caller));

@@ -6,7 +6,7 @@ import { type RouteContext, once } from "./context.ts";
 export function restartRoutes(app: FastifyInstance, context: RouteContext): void {
   app.post<{ Params: { service: string } }>(
     "/v1/services/:service/restart",
-    { schema: { body: NoBody, response: { 202: Deploy } } },
+    { config: { role: "deploy" }, schema: { body: NoBody, response: { 202: Deploy } } },
     async (request, reply) => {
       const { service } = request.params;
       const deploy = await once(context, request, (caller) => context.operations.restart(service, caller));

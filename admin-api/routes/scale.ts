@@ -6,7 +6,7 @@ import { type RouteContext, once } from "./context.ts";
 export function scaleRoutes(app: FastifyInstance, context: RouteContext): void {
   app.put<{ Params: { service: string }; Body: ScaleRequest }>(
     "/v1/services/:service/scale",
-    { schema: { body: ScaleRequest, response: { 200: Service } } },
+    { config: { role: "deploy" }, schema: { body: ScaleRequest, response: { 200: Service } } },
     async (request) => {
       const { service } = request.params;
       const { instances } = request.body;

@@ -171,15 +171,15 @@ test("the stream of an unknown deploy is a 404", async () => {
 });
 
 test("a reader that does not read is dropped once too much waits for it, and the others are not held up", async () => {
-  const { path, server, operations, client } = await serve({ streams: { limit: 64 * 1024 } });
+  const { path, door, operations, client } = await serve({ streams: { limit: 64 * 1024 } });
   const closed = new Set<ServerResponse>();
-  server.app.server.prependListener("request", (_request, response) => {
+  door.server.prependListener("request", (_request, response) => {
     response.once("close", () => closed.add(response));
   });
   const idle = connect(path);
   idle.pause().on("error", () => undefined);
   idle.write("GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n");
-  await once(server.app.server, "request");
+  await once(door.server, "request");
   const other = await open(path, "/v1/events");
   // More than the kernel takes for a reader that does not read, in pieces that one that reads keeps up with.
   for (let n = 0; closed.size === 0; n += 1) {

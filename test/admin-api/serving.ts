@@ -9,13 +9,24 @@ import { type Logger, pino } from "pino";
 import { onTestFinished } from "vitest";
 
 import { Client } from "../../admin-api/client.ts";
+import type { Access, Peer } from "../../admin-api/access.ts";
+import type { RateLimits } from "../../admin-api/gate.ts";
 import type { EventStreamsOptions } from "../../admin-api/event-stream.ts";
-import type { Caller } from "../../admin-api/operations.ts";
+import type { Door } from "../../admin-api/door.ts";
+import type { UnixCaller } from "../../admin-api/operations.ts";
 import { type AdminServer, createServer } from "../../admin-api/server.ts";
 import { native } from "../../handoff/native.ts";
 import { FakeOperations } from "./fake-operations.ts";
 
-export const ROOT: Caller = { transport: "unix", pid: 4711, uid: 0, gid: 0, name: "root (uid 0)" };
+export const ROOT: UnixCaller = {
+  transport: "unix",
+  pid: 4711,
+  uid: 0,
+  gid: 0,
+  name: "root (uid 0)",
+  role: "admin",
+  services: null,
+};
 
 export interface LogLine {
   readonly level: number;
@@ -34,6 +45,8 @@ export interface Serving {
   readonly path: string;
   readonly operations: FakeOperations;
   readonly server: AdminServer;
+  /** Of the unix socket. */
+  readonly door: Door;
   readonly client: Client;
   /** Everything that was logged so far. */
   readonly log: readonly LogLine[];
@@ -48,21 +61,31 @@ export interface Serving {
 export interface ServingOptions {
   readonly operations?: FakeOperations;
   readonly streams?: EventStreamsOptions;
-  readonly peerOf?: (socket: Socket) => Caller;
+  readonly peerOf?: (socket: Socket) => Peer;
+  readonly access?: Access;
+  readonly limits?: RateLimits;
   /** Where to listen: by default in a new directory. */
   readonly path?: string;
 }
 
 /** Everything is closed and removed when the test has finished. */
 export async function serve(options: ServingOptions = {}): Promise<Serving> {
-  const { operations = new FakeOperations(), streams = {}, peerOf = () => ROOT } = options;
+  const { operations = new FakeOperations(), streams = {}, access, limits } = options;
+  const peerOf: (socket: Socket) => Peer = options.peerOf ?? (() => ROOT);
   const path = options.path ?? join(await temporaryDirectory(), "admin.sock");
   const log: LogLine[] = [];
-  const server = createServer({ operations, log: collecting(log), peerOf, streams });
-  await server.listenOn(listeningOn(path));
+  const server = createServer({
+    operations,
+    log: collecting(log),
+    peerOf,
+    streams,
+    ...(access !== undefined && { access }),
+    ...(limits !== undefined && { limits }),
+  });
+  const door = await server.listenOn(listeningOn(path));
   onTestFinished(() => server.close());
   const client = new Client({ socketPath: path });
-  return { path, operations, server, client, log, ask: (...question) => ask(path, ...question) };
+  return { path, operations, server, door, client, log, ask: (...question) => ask(path, ...question) };
 }
 
 /** A descriptor as the daemon has it: bound and listening, and nothing of Node's. */
