@@ -15,16 +15,10 @@ import {
   serviceForbidden,
   uriTooLong,
 } from "./errors.ts";
+import type {} from "./operation.ts";
 import type { Caller, Operations } from "./operations.ts";
 import { type Rate, RateLimit } from "./rate.ts";
-import { allows, type Role } from "./roles.ts";
-
-declare module "fastify" {
-  interface FastifyContextConfig {
-    /** Who may: a role, or anyone. Left out: to look is `read`, and everything else is `admin`. */
-    role?: Role | "anyone";
-  }
-}
+import { allows } from "./roles.ts";
 
 const URI_LIMIT = 4096;
 /** All that a door for metrics has. */

@@ -5,6 +5,7 @@
  * asked, for what, and what came of it. An error that nobody foresaw is logged once, under the request's id.
  */
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
@@ -27,19 +28,8 @@ import { Gate, pathOf, RATE_LIMITS, type RateLimits } from "./gate.ts";
 import { Idempotency } from "./idempotency.ts";
 import type { Caller, Operations } from "./operations.ts";
 import { PROBLEM_TYPE, problemOf, translate } from "./problem.ts";
+import { addRoutes } from "./routes.ts";
 import type { RouteContext } from "./routes/context.ts";
-import { deployRoutes } from "./routes/deploys.ts";
-import { endRoutes } from "./routes/end.ts";
-import { eventRoutes } from "./routes/events.ts";
-import { healthRoutes } from "./routes/health.ts";
-import { holdRoutes } from "./routes/hold.ts";
-import { listenerRoutes } from "./routes/listeners.ts";
-import { metricsRoutes } from "./routes/metrics.ts";
-import { restartRoutes } from "./routes/restart.ts";
-import { rollbackRoutes } from "./routes/rollback.ts";
-import { scaleRoutes } from "./routes/scale.ts";
-import { serviceRoutes } from "./routes/services.ts";
-import { statusRoutes } from "./routes/status.ts";
 import { validatorCompiler } from "./validation.ts";
 
 const BODY_LIMIT = 64 * 1024;
@@ -144,8 +134,23 @@ export function createServer({
   readJson(app);
   refuseUnknownRoutes(app);
 
-  const context: RouteContext = { operations, streams, idempotency: new Idempotency(), callerOf, log };
-  for (const routes of ROUTES) routes(app, context);
+  const closing = new AbortController();
+  const { signal } = closing;
+  // Each request that waits listens.
+  setMaxListeners(0, signal);
+  const idempotency = new Idempotency();
+  // Loaded when someone asks: it is not small.
+  const describe = async () => (await import("./openapi.ts")).describeApi();
+  const context: RouteContext = {
+    operations,
+    streams,
+    idempotency,
+    callerOf,
+    log,
+    closing: signal,
+    describe,
+  };
+  addRoutes(app, context);
 
   return {
     app,
@@ -157,27 +162,13 @@ export function createServer({
       return door;
     },
     async close() {
+      closing.abort();
       streams.closeAll();
       await Promise.all(doors.map((door) => door.close()));
       await app.close();
     },
   };
 }
-
-const ROUTES = [
-  healthRoutes,
-  metricsRoutes,
-  statusRoutes,
-  listenerRoutes,
-  serviceRoutes,
-  deployRoutes,
-  rollbackRoutes,
-  restartRoutes,
-  holdRoutes,
-  scaleRoutes,
-  endRoutes,
-  eventRoutes,
-] as const;
 
 /** JSON is the only body; none at all is an empty object, so that `curl -X POST` is enough. */
 function readJson(app: FastifyInstance): void {

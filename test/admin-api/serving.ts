@@ -1,6 +1,7 @@
 /** The real server on a real unix socket of a directory of its own, with a fake daemon behind it. */
 import { mkdtemp, rm } from "node:fs/promises";
-import { type IncomingHttpHeaders, request } from "node:http";
+import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from "node:http";
+import type { RequestOptions } from "node:https";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -114,22 +115,29 @@ export async function ask(
   body?: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
+  return answerOf(request, { socketPath, method, path, headers, agent: false }, body);
+}
+
+/** The whole answer to a request, over whatever `send` and `options` reach. */
+export async function answerOf(
+  send: (options: RequestOptions, answered: (response: IncomingMessage) => void) => ClientRequest,
+  options: RequestOptions,
+  body: unknown,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const type: Readonly<Record<string, string>> =
       body === undefined ? {} : { "content-type": "application/json" };
-    const asked = request(
-      { socketPath, method, path, headers: { ...type, ...headers }, agent: false },
-      (response) => {
-        let text = "";
-        response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-        response.once("error", reject);
-        response.once("end", () => {
-          const json = response.headers["content-type"]?.includes("json") === true;
-          const parsed = (json && text !== "" ? JSON.parse(text) : {}) as Answer["body"];
-          resolve({ status: response.statusCode ?? 0, headers: response.headers, text, body: parsed });
-        });
-      },
-    );
+    const headers = { ...type, ...(options.headers as Readonly<Record<string, string>>) };
+    const asked = send({ ...options, headers }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+      response.once("error", reject);
+      response.once("end", () => {
+        const json = response.headers["content-type"]?.includes("json") === true;
+        const parsed = (json && text !== "" ? JSON.parse(text) : {}) as Answer["body"];
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, text, body: parsed });
+      });
+    });
     asked.once("error", reject);
     asked.end(body === undefined || typeof body === "string" ? body : JSON.stringify(body));
   });
