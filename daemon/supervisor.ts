@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { deployUnknown, serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
-import type { Caller, MetricsPage, Operations } from "../admin-api/operations.ts";
+import type { Caller, HoldOptions, MetricsPage, Operations } from "../admin-api/operations.ts";
 import type {
   Deploy,
   DeployList,
@@ -28,6 +28,7 @@ import { parseDuration } from "./config/values.ts";
 import { findDeploy, pageOfDeploys } from "./deploy-pages.ts";
 import { endByHand } from "./end-by-hand.ts";
 import { pause } from "./ending.ts";
+import { healthOf } from "./health.ts";
 import { History } from "./history.ts";
 import { marksOf, openListeners } from "./listeners.ts";
 import { Marks, openOf } from "./marks.ts";
@@ -229,11 +230,11 @@ export class Supervisor implements Operations {
   // --- Operations ---
 
   health(): Health {
-    const reasons = [...this.#services.values()]
-      .filter(({ state }) => state !== "running")
-      .map(({ name, state }) => `service ${name} is ${state}`);
-    if (this.#isStopping) reasons.unshift("the daemon is stopping");
-    return { ready: reasons.length === 0, reasons };
+    const services = [...this.#services.values()].map(({ name, state, current, generations, config }) => {
+      const ready = generations.find(({ number }) => number === current)?.view.ready ?? 0;
+      return { name, state, ready, floor: config.deploy.floor };
+    });
+    return healthOf(services, this.#isStopping);
   }
 
   status(): Status {
