@@ -238,7 +238,7 @@ export class Supervisor implements Operations {
   }
 
   status(): Status {
-    const connections = this.#count();
+    const connections = this.#count("recent");
     for (const service of this.#services.values()) {
       for (const { marks, traffic } of service.generations) traffic.seen(openOf(marks, connections));
       // What it finds is shown by the next look: this one does not wait for it.
@@ -356,9 +356,9 @@ export class Supervisor implements Operations {
   }
 
   /** Open connections by mark. A count that fails (the table changes under it too fast) stops nothing: it is not known. */
-  #count(): ReadonlyMap<number, number> | null {
+  #count(how: "count" | "recent" = "count"): ReadonlyMap<number, number> | null {
     try {
-      return this.#marks?.count() ?? null;
+      return this.#marks?.[how]() ?? null;
     } catch (error) {
       this.#log.warn({ err: error }, "connections cannot be counted");
       return null;
