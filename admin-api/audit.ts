@@ -32,7 +32,7 @@ export function audit(
       caller:
         caller === null ? { name: null, address: request.raw.socket.remoteAddress ?? null } : whoIs(caller),
       method: request.method,
-      route: pathOf(request),
+      route: withoutTokens(pathOf(request)),
       ...(STRANGERS.has(status) ? {} : { body: brief(request.body) }),
       status,
       code,
@@ -50,6 +50,13 @@ function whoIs(caller: Caller): Readonly<Record<string, unknown>> {
 
 /** What was asked for, as long as it is no more than a request needs. */
 function brief(body: unknown): unknown {
-  const length = JSON.stringify(body ?? null).length;
-  return length <= LONGEST_BODY ? body : `(${length} characters)`;
+  const text = JSON.stringify(body ?? null);
+  return text.length <= LONGEST_BODY
+    ? (JSON.parse(withoutTokens(text)) as unknown)
+    : `(${text.length} characters)`;
+}
+
+/** Somebody will put a token where it does not belong. */
+export function withoutTokens(text: string): string {
+  return text.replace(/hd_[A-Za-z0-9_-]{16,}/gu, "hd_…");
 }

@@ -20,7 +20,7 @@ import {
 
 import { CodedError } from "../handoff/coded-error.ts";
 import { Access, type Peer } from "./access.ts";
-import { audit } from "./audit.ts";
+import { audit, withoutTokens } from "./audit.ts";
 import { Door, type DoorKind, type Entrance } from "./door.ts";
 import { methodNotAllowed, routeUnknown } from "./errors.ts";
 import { type EventStreamsOptions, EventStreams } from "./event-stream.ts";
@@ -108,7 +108,7 @@ export function createServer({
     const known = translate(error, request, BODY_LIMIT);
     const problem = problemOf(known, request.id);
     if (problem.status >= 500)
-      log.error({ err: known, request: request.id, route: pathOf(request) }, "request failed");
+      log.error({ err: known, request: request.id, route: withoutTokens(pathOf(request)) }, "request failed");
     codes.set(request, problem.code);
     void reply.headers({ ...HEADERS, "x-request-id": request.id });
     if (problem.status === 401) void reply.header("www-authenticate", 'Bearer realm="handoffd"');

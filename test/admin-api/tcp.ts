@@ -5,7 +5,7 @@ import { request as httpRequest } from "node:http";
 import { request as httpsRequest, type RequestOptions } from "node:https";
 
 import { Access, type AccessPolicy } from "../../admin-api/access.ts";
-import type { DoorKind, DoorTls } from "../../admin-api/door.ts";
+import type { Door, DoorKind, DoorTls } from "../../admin-api/door.ts";
 import type { Role } from "../../admin-api/roles.ts";
 import type { AdminServer } from "../../admin-api/server.ts";
 import { mintToken, parseTokens, type TokenEntry } from "../../admin-api/tokens.ts";
@@ -29,6 +29,7 @@ export interface TcpDoor {
 export async function tcpDoor(
   server: AdminServer,
   kind: DoorKind = { kind: "tcp", isLoopback: true, tls: null },
+  opened: (door: Door) => void = () => undefined,
 ): Promise<TcpDoor> {
   const descriptor = native.socket("inet", "stream", true);
   native.setOption(descriptor, SO.SOL_SOCKET, SO.SO_REUSEADDR, 1);
@@ -37,7 +38,7 @@ export async function tcpDoor(
   const address = native.localAddress(descriptor);
   if (address.family === "unix") throw new Error("a TCP socket has no path");
   const { port } = address;
-  await server.listenOn(descriptor, kind);
+  opened(await server.listenOn(descriptor, kind));
   const isTls = kind.kind === "tcp" && kind.tls !== null;
   const send = isTls ? httpsRequest : httpRequest;
   return {
