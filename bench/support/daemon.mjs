@@ -28,8 +28,11 @@ async function freePort() {
   return port;
 }
 
-/** Runs `bin/handoffd`; the service "api" is bench/c/application.c, and a deploy of it waits for nothing. */
-export async function startDaemon() {
+/**
+ * Runs `bin/handoffd`; the service "api" is bench/c/application.c, and a deploy of it waits for nothing. `more` gets the
+ * daemon's folder and returns what the configuration has besides, `admin.socket` but for its path.
+ */
+export async function startDaemon(more = () => ({})) {
   const folder = mkdtempSync(join(tmpdir(), "hd-bench-"));
   const socket = join(folder, "admin.sock");
   const record = join(folder, "record");
@@ -48,8 +51,9 @@ export async function startDaemon() {
     listeners: { web: { address: `tcp:127.0.0.1:${port}` } },
     services: { api: service },
     paths: { runtime: join(folder, "run"), state: join(folder, "state") },
-    admin: { socket: { path: socket } },
+    ...more(folder),
   };
+  config.admin = { ...config.admin, socket: { ...config.admin?.socket, path: socket } };
   writeFileSync(join(folder, "handoffd.yaml"), JSON.stringify(config)); // JSON is YAML.
   // A file and not a pipe: what the daemon writes does not wait for this process.
   const log = openSync(join(folder, "log"), "a");
@@ -80,7 +84,11 @@ export async function startDaemon() {
     folder,
     socket,
     port,
+    pid: child.pid,
     api,
+    /** All that it has written so far. */
+    log: () => readFileSync(join(folder, "log"), "utf8"),
+    isRunning: () => child.exitCode === null && child.signalCode === null,
     /** Lines of bench/c/application.c, by generation: when main() began and when it listened, in milliseconds. */
     recorded() {
       const lines = readFileSync(record, "utf8").trim().split("\n");
