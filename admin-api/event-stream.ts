@@ -43,6 +43,9 @@ export interface EventStream {
 const PIECE = 16 * 1024;
 /** So many readers are served before the loop gets its turn again. */
 const AT_ONCE = 32;
+/** Beyond so many readers they wait a little for what happens next: a deploy says a dozen things in a row. */
+const FEW = 16;
+const GATHER_MS = 100;
 
 export class EventStreams {
   readonly #heartbeatMs: number;
@@ -50,7 +53,7 @@ export class EventStreams {
   readonly #open = new Set<Reader>();
   readonly #awake = new Set<Reader>();
   #heartbeat: NodeJS.Timeout | null = null;
-  #flush: NodeJS.Immediate | null = null;
+  #isFlushing = false;
 
   constructor({ heartbeatMs = 15_000, stallMs = 60_000 }: EventStreamsOptions = {}) {
     this.#heartbeatMs = heartbeatMs;
@@ -112,11 +115,13 @@ export class EventStreams {
   /** What happens in one turn of the loop is written together, and not in that turn: it has something to do. */
   #wake(reader: Reader): void {
     this.#awake.add(reader);
-    this.#flush ??= setImmediate(() => this.#serve());
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    if (this.#open.size <= FEW) setImmediate(() => this.#serve());
+    else setTimeout(() => this.#serve(), GATHER_MS);
   }
 
   #serve(): void {
-    this.#flush = null;
     let served = 0;
     for (const reader of this.#awake) {
       this.#awake.delete(reader);
@@ -124,7 +129,8 @@ export class EventStreams {
       served += 1;
       if (served === AT_ONCE) break;
     }
-    if (this.#awake.size > 0) this.#flush = setImmediate(() => this.#serve());
+    this.#isFlushing = this.#awake.size > 0;
+    if (this.#isFlushing) setImmediate(() => this.#serve());
   }
 }
 
