@@ -18,6 +18,7 @@ import { packageVersion } from "../handoff/version.ts";
 import type { Config, ServiceConfig } from "./config/config.ts";
 import { pause } from "./ending.ts";
 import { serviceLeaving, stopping } from "./errors.ts";
+import { healthOf } from "./health.ts";
 import { History } from "./history.ts";
 import { InventoryFile } from "./inventory.ts";
 import { marksOf, openListener, openListeners } from "./listeners.ts";
@@ -25,7 +26,7 @@ import { Marks, openOf } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { leftBehind } from "./left-behind.ts";
 import { sceneOf } from "./metrics/gauges.ts";
-import { Reloader } from "./reload.ts";
+import { Reloader, type ReloadSources } from "./reload.ts";
 import { Service } from "./service.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -50,7 +51,7 @@ export class Supervisor {
   #marks: Marks | null = null;
   #isStopping = false;
 
-  private constructor(config: Config, load: () => Config, log: Logger) {
+  private constructor(config: Config, sources: ReloadSources, log: Logger) {
     this.#config = config;
     this.#log = log;
     this.#store = new SnapshotStore(config.paths.state, (service) => this.#metrics.stateNotWritten(service));
@@ -85,7 +86,7 @@ export class Supervisor {
       assertRunning: () => {
         if (this.#isStopping) throw stopping();
       },
-      load,
+      ...sources,
       openListener: (listener) => openListener(listener, this.#marks, this.#surroundings),
       createService: (service, listeners) => this.#createService(service, listeners),
       store: this.#store,
@@ -95,11 +96,11 @@ export class Supervisor {
 
   /**
    * Opens the listeners (or goes on with those that a dead daemon's keeper holds) and begins every service. Returns when
-   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open. `load` reads the
-   * configuration again.
+   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open. `sources` are
+   * what a reload reads.
    */
-  static async open(config: Config, load: () => Config, log: Logger): Promise<Supervisor> {
-    const supervisor = new Supervisor(config, load, log);
+  static async open(config: Config, sources: ReloadSources, log: Logger): Promise<Supervisor> {
+    const supervisor = new Supervisor(config, sources, log);
     const kept = await supervisor.#openKeeper();
     const isRecovery = kept.size > 0;
     try {
@@ -262,16 +263,18 @@ export class Supervisor {
   // --- what operations.ts asks ---
 
   health(): Health {
-    const reasons = [...this.#services.values()]
-      .filter(({ name, state }) => state !== "running" && !this.#reloader.leaving.hasService(name))
-      .map(({ name, state }) => `service ${name} is ${state}`);
-    if (this.#isStopping) reasons.unshift("the daemon is stopping");
-    return { ready: reasons.length === 0, reasons };
+    const services = this.services
+      .filter(({ name }) => !this.#reloader.leaving.hasService(name))
+      .map(({ name, state, current, generations, config }) => {
+        const ready = generations.find(({ number }) => number === current)?.view.ready ?? 0;
+        return { name, state, ready, floor: config.deploy.floor };
+      });
+    return healthOf(services, this.#isStopping);
   }
 
   status(): Status {
     const { leaving } = this.#reloader;
-    const connections = this.count();
+    const connections = this.count("recent");
     const queues = queuesOfMany(this.#listeners.values());
     for (const service of this.#services.values()) {
       for (const { marks, traffic } of service.generations) traffic.seen(openOf(marks, connections));
@@ -302,9 +305,9 @@ export class Supervisor {
   }
 
   /** Open connections by mark. A count that fails (the table changes under it too fast) stops nothing: it is not known. */
-  count(): ReadonlyMap<number, number> | null {
+  count(how: "count" | "recent" = "count"): ReadonlyMap<number, number> | null {
     try {
-      return this.#marks?.count() ?? null;
+      return this.#marks?.[how]() ?? null;
     } catch (error) {
       this.#log.warn({ err: error }, "connections cannot be counted");
       return null;

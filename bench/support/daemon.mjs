@@ -29,10 +29,12 @@ async function freePort() {
 }
 
 /**
+/**
  * Runs `bin/handoffd`; the service "api" is bench/c/application.c, and a deploy of it waits for nothing. `more`: listeners that
- * no service uses, by `kind` "tcp" or "unix".
+ * no service uses, by `kind` "tcp" or "unix". `rest` gets the daemon's folder and returns what the configuration has besides,
+ * `admin.socket` but for its path.
  */
-export async function startDaemon({ more = 0, kind = "tcp" } = {}) {
+export async function startDaemon({ more = 0, kind = "tcp", rest = () => ({}) } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "hd-bench-"));
   const socket = join(folder, "admin.sock");
   const record = join(folder, "record");
@@ -55,8 +57,9 @@ export async function startDaemon({ more = 0, kind = "tcp" } = {}) {
     listeners: { web: { address: `tcp:127.0.0.1:${port}` }, ...Object.fromEntries(unused) },
     services: { api: service },
     paths: { runtime: join(folder, "run"), state: join(folder, "state") },
-    admin: { socket: { path: socket } },
+    ...rest(folder),
   };
+  config.admin = { ...config.admin, socket: { ...config.admin?.socket, path: socket } };
   writeFileSync(join(folder, "handoffd.yaml"), JSON.stringify(config)); // JSON is YAML.
   // A file and not a pipe: what the daemon writes does not wait for this process.
   const log = openSync(join(folder, "log"), "a");
@@ -88,7 +91,11 @@ export async function startDaemon({ more = 0, kind = "tcp" } = {}) {
     folder,
     socket,
     port,
+    pid: child.pid,
     api,
+    /** All that it has written so far. */
+    log: () => readFileSync(join(folder, "log"), "utf8"),
+    isRunning: () => child.exitCode === null && child.signalCode === null,
     /** Lines of bench/c/application.c, by generation: when main() began and when it listened, in milliseconds. */
     recorded() {
       const lines = readFileSync(record, "utf8").trim().split("\n");
