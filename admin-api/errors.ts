@@ -99,6 +99,78 @@ export function idempotencyKeyReused(key: string): CodedError {
   );
 }
 
+export function notAuthenticated(): CodedError {
+  return new CodedError(
+    "NOT_AUTHENTICATED",
+    "Nothing says who asks. Send a token of the daemon's tokens file as Authorization: Bearer TOKEN, or a client certificate.",
+  );
+}
+
+/** `why` never has the token in it. */
+export function tokenRefused(why: string): CodedError {
+  return new CodedError(
+    "TOKEN_REFUSED",
+    `Who asks is not known: ${why}. Ask the operator of the daemon for a token that is in force.`,
+  );
+}
+
+export function forbidden(who: string, role: string | null, needed: string, what: string): CodedError {
+  const held = role === null ? "no role" : `the role ${role}`;
+  return new CodedError(
+    "ROLE_FORBIDDEN",
+    `${who} has ${held}, and ${what} needs the role ${needed}. Nothing was done. The roles are in the daemon's configuration (admin).`,
+    { details: { role, needed } },
+  );
+}
+
+export function serviceForbidden(
+  who: string,
+  allowed: readonly string[],
+  service: string | null,
+): CodedError {
+  const what = service === null ? "this is about the whole daemon" : `${service} is not one of them`;
+  return new CodedError(
+    "SERVICE_FORBIDDEN",
+    `${who} may change ${allowed.join(", ")} only, and ${what}. Nothing was done.`,
+    { details: { service, allowed } },
+  );
+}
+
+export function originForbidden(): CodedError {
+  return new CodedError(
+    "ORIGIN_FORBIDDEN",
+    "A page of another site asks through a browser, which is never answered. Nothing was done.",
+  );
+}
+
+export function hostNotServed(): CodedError {
+  return new CodedError(
+    "HOST_NOT_SERVED",
+    "This address serves the host names localhost, 127.0.0.1 and [::1] only, so that no page of another site can reach it by a name of its own. Use one of them.",
+  );
+}
+
+export function rateLimited(retryAfterS: number): CodedError {
+  return new CodedError(
+    "RATE_LIMITED",
+    `Too many requests. Nothing was done. Try again in ${retryAfterS} s (Retry-After), and follow events instead of asking again and again.`,
+    { details: { retryAfterS } },
+  );
+}
+
+export function uriTooLong(limit: number): CodedError {
+  return new CodedError("URI_TOO_LONG", `The address is longer than ${limit} bytes, the most that is read.`, {
+    details: { limit },
+  });
+}
+
+/** Of the tokens file. What stands in the line is left out on purpose: it may be a secret. */
+export function tokensInvalid(file: string, line: number, why: string): CodedError {
+  return new CodedError("TOKENS_INVALID", `${file}, line ${line}: ${why}. Nothing of the file is used.`, {
+    details: { file, line },
+  });
+}
+
 /** Made by the client: nobody answers at `where`. */
 export function daemonNotReachable(where: string, why: string, cause?: unknown): CodedError {
   return new CodedError(

@@ -18,6 +18,13 @@ export interface EventsSince {
   readonly missed: boolean;
 }
 
+export interface NextEvent {
+  /** null: nothing has happened since. */
+  readonly event: Event | null;
+  /** Whether events between the asked id and `event` are no longer here. */
+  readonly missed: boolean;
+}
+
 export interface EventLogOptions {
   readonly capacity?: number;
   /** Milliseconds since the epoch. */
@@ -57,6 +64,16 @@ export class EventLog {
     if (id > this.#lastId) return { events: [...this.#events], missed: true };
     const oldest = this.#events[0]?.id ?? this.#lastId + 1;
     return { events: this.#events.filter((event) => event.id > id), missed: id < oldest - 1 };
+  }
+
+  /** The first event after the event `id`; what it costs does not depend on how many there are. */
+  next(id: number): NextEvent {
+    const first = this.#events[0];
+    if (first === undefined) return { event: null, missed: false };
+    if (id > this.#lastId) return { event: first, missed: true };
+    // Ids grow by one.
+    const place = id + 1 - first.id;
+    return { event: this.#events[Math.max(0, place)] ?? null, missed: place < 0 };
   }
 
   /** Calls `listener` for each event from now on, until the returned function is called. */

@@ -5,6 +5,7 @@
  * Whatever is refused or fails as expected is thrown as a CodedError, whose code problem.ts turns into a status.
  */
 import type { EventLog } from "./events.ts";
+import type { Role } from "./roles.ts";
 import type {
   Deploy,
   DeployList,
@@ -19,16 +20,32 @@ import type {
 
 export type Awaitable<T> = T | Promise<T>;
 
+interface Known {
+  /** For people and for `requestedBy`: "root (uid 0)", "uid 1000" where the uid has no name, a token's name. */
+  readonly name: string;
+  /** null: known, and allowed nothing. */
+  readonly role: Role | null;
+  /** The only services that it may change; null: all of them. */
+  readonly services: readonly string[] | null;
+}
+
 /** Who asks, as the kernel recorded it when the connection was made. */
-export interface Caller {
+export interface UnixCaller extends Known {
   readonly transport: "unix";
   /** May have ended, or handed its connection on: for the log, never for a decision. */
   readonly pid: number;
   readonly uid: number;
   readonly gid: number;
-  /** For people and for `requestedBy`: "root (uid 0)", or "uid 1000" where the uid has no name. */
-  readonly name: string;
 }
+
+/** Who asks, as its token or its certificate says. */
+export interface TcpCaller extends Known {
+  readonly transport: "tcp";
+  /** `10.0.0.7:41234`. */
+  readonly address: string;
+}
+
+export type Caller = UnixCaller | TcpCaller;
 
 export interface MetricsPage {
   readonly contentType: string;

@@ -21,6 +21,11 @@ export interface ProblemKind {
 export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   // The API itself.
   REQUEST_INVALID: { status: 400, title: "The request is not valid" },
+  NOT_AUTHENTICATED: { status: 401, title: "Nothing says who asks" },
+  TOKEN_REFUSED: { status: 401, title: "The credential is not accepted" },
+  ROLE_FORBIDDEN: { status: 403, title: "Not allowed" },
+  SERVICE_FORBIDDEN: { status: 403, title: "Not allowed for this service" },
+  ORIGIN_FORBIDDEN: { status: 403, title: "Not allowed for other sites" },
   SERVICE_UNKNOWN: { status: 404, title: "Unknown service" },
   LISTENER_UNKNOWN: { status: 404, title: "Unknown listener" },
   GENERATION_UNKNOWN: { status: 404, title: "Unknown generation" },
@@ -29,8 +34,11 @@ export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   METHOD_NOT_ALLOWED: { status: 405, title: "Method not allowed" },
   GENERATION_STALE: { status: 412, title: "The current generation has changed" },
   BODY_TOO_LARGE: { status: 413, title: "The body is too large" },
+  URI_TOO_LONG: { status: 414, title: "The address is too long" },
   MEDIA_TYPE_UNSUPPORTED: { status: 415, title: "Unsupported media type" },
   IDEMPOTENCY_KEY_REUSED: { status: 422, title: "Idempotency-Key used for another request" },
+  HOST_NOT_SERVED: { status: 421, title: "The host name is not served here" },
+  RATE_LIMITED: { status: 429, title: "Too many requests" },
   INTERNAL: { status: 500, title: "Internal error" },
 
   // What a deploy refuses.
@@ -53,6 +61,9 @@ export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   VERSION_INVALID: { status: 400, title: "The version is not valid" },
   DIRECTORY_MISSING: { status: 400, title: "The version is not installed" },
   VALUE_INVALID: { status: 400, title: "A value is not valid" },
+  TOKENS_INVALID: { status: 400, title: "The tokens file is not valid" },
+  TOKENS_UNREADABLE: { status: 500, title: "The tokens file cannot be read" },
+  TLS_UNUSABLE: { status: 500, title: "The certificate or its key cannot be used" },
   ADDRESS_INVALID: { status: 400, title: "The address is not valid" },
   ADDRESS_UNSUPPORTED: { status: 400, title: "The address is not supported" },
   CONFIG_INVALID: { status: 400, title: "The configuration is not valid" },

@@ -283,6 +283,20 @@ export const DeployQuery = Type.Object(
 );
 export type DeployQuery = Static<typeof DeployQuery>;
 
+export const WaitQuery = Type.Object(
+  {
+    wait: Type.Optional(
+      Type.String({
+        pattern: "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$",
+        description:
+          'a duration as "30s", at most 60s: the answer comes after the next change, or when it is over',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type WaitQuery = Static<typeof WaitQuery>;
+
 export const DeployList = Type.Object({
   deploys: Type.Array(Deploy, { description: "The newest first" }),
   next: nullable(Type.String({ description: "`before` of the next page; null on the last one" })),

@@ -8,7 +8,17 @@ import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import { answerNotUnderstood, daemonNotReachable, requestInvalid, socketNotAllowed } from "./errors.ts";
 import type { Problem } from "./schemas.ts";
 
-export type Endpoint = { readonly socketPath: string } | { readonly url: string };
+export type Endpoint = { readonly socketPath: string } | RemoteEndpoint;
+
+export interface RemoteEndpoint {
+  readonly url: string;
+  /** Sent as a bearer token. */
+  readonly token?: string;
+  /** PEM each. `ca` replaces the CAs that Node trusts; `cert` and `key` are who asks. */
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
 
 /** What the daemon answered instead of doing it. */
 export class ApiError extends CodedError {
@@ -39,6 +49,7 @@ export class Transport {
   readonly #send: typeof httpRequest;
   readonly #target: Readonly<Record<string, string>>;
   readonly #prefix: string;
+  readonly #authorization: Readonly<Record<string, string>>;
 
   /** Throws REQUEST_INVALID for a URL that is none. */
   constructor(endpoint: Endpoint) {
@@ -47,15 +58,24 @@ export class Transport {
       this.#send = httpRequest;
       this.#target = { socketPath: endpoint.socketPath };
       this.#prefix = "";
+      this.#authorization = {};
       return;
     }
+    const { token, ca, cert, key } = endpoint;
     const url = URL.canParse(endpoint.url) ? new URL(endpoint.url) : null;
     if (url === null || !/^https?:$/.test(url.protocol)) {
       throw requestInvalid(`"${endpoint.url}" is not an http or https URL.`);
     }
     this.where = endpoint.url;
     this.#send = url.protocol === "https:" ? httpsRequest : httpRequest;
-    this.#target = { hostname: url.hostname.replace(/^\[(.*)\]$/, "$1"), port: url.port };
+    this.#target = {
+      hostname: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+      port: url.port,
+      ...(ca !== undefined && { ca }),
+      ...(cert !== undefined && { cert }),
+      ...(key !== undefined && { key }),
+    };
+    this.#authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
     this.#prefix = url.pathname.replace(/\/$/, "");
   }
 
@@ -68,7 +88,11 @@ export class Transport {
           ...this.#target,
           method,
           path: this.#prefix + path,
-          headers: { ...headers, ...(text !== undefined && { "content-type": "application/json" }) },
+          headers: {
+            ...this.#authorization,
+            ...headers,
+            ...(text !== undefined && { "content-type": "application/json" }),
+          },
           // A connection of its own: nothing stays open behind a command that has ended.
           agent: false,
           ...(signal !== undefined && { signal }),

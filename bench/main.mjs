@@ -20,6 +20,7 @@ const BENCHMARKS = {
   steering: () => import("./steering.mjs"),
   deploy: () => import("./deploy.mjs"),
   cli: () => import("./cli.mjs"),
+  scrape: () => import("./scrape.mjs"),
 };
 
 async function measure(name, options) {

@@ -38,3 +38,7 @@ export function outcomeUnknown(id: string, service: string, cause: Error): Coded
     { cause },
   );
 }
+
+export function fileUnreadable(file: string, cause: unknown): CodedError {
+  return new CodedError("FILE_UNREADABLE", `${file} cannot be read: ${messageOf(cause)}`, { cause });
+}

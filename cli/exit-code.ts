@@ -11,7 +11,7 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (hasCode(error, "DAEMON_NOT_REACHABLE", "ANSWER_NOT_UNDERSTOOD")) return 3;
   if (hasCode(error, "SOCKET_NOT_ALLOWED")) return 5;
   if (hasCode(error, "DEPLOY_NOT_RUNNING")) return 4;
-  if (hasCode(error, "REQUEST_INVALID", "TARGET_UNKNOWN")) return 2;
+  if (hasCode(error, "REQUEST_INVALID", "TARGET_UNKNOWN", "FILE_UNREADABLE")) return 2;
   return 1;
 }
 

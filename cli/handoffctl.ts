@@ -1,4 +1,5 @@
 /** `handoffctl`: asks the daemon. One verb a file in commands/; what they share is here. */
+import { readFileSync } from "node:fs";
 
 import { Command, CommanderError } from "commander";
 
@@ -21,6 +22,7 @@ import { resumeCommand } from "./commands/resume.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
 import { scaleCommand } from "./commands/scale.ts";
 import { statusCommand } from "./commands/status.ts";
+import { fileUnreadable } from "./errors.ts";
 import { exitCodeOf } from "./exit-code.ts";
 import type { ExitCode, Run, Session } from "./session.ts";
 import { plain } from "./table.ts";
@@ -30,6 +32,10 @@ const DEFAULT_SOCKET = "/run/handoffd/admin.sock";
 interface GlobalOptions {
   readonly socket?: string;
   readonly url?: string;
+  readonly tokenFile?: string;
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
   readonly json?: boolean;
 }
 
@@ -40,7 +46,14 @@ export async function main(argv: readonly string[]): Promise<number> {
     .description("Asks handoffd: what runs, who gets the connections, and to change it.")
     .version(packageVersion())
     .option("--socket <path>", `the daemon's admin socket (default: HANDOFFD_SOCKET, then ${DEFAULT_SOCKET})`)
-    .option("--url <url>", "the daemon's API at a URL instead")
+    .option("--url <url>", "the daemon's API by TCP instead (default: HANDOFFD_URL)")
+    .option(
+      "--token-file <file>",
+      "for --url: a file with the token (default: HANDOFFD_TOKEN has the token itself)",
+    )
+    .option("--ca <file>", "for --url: the CA that has signed the daemon's certificate, PEM")
+    .option("--cert <file>", "for --url: a client certificate, PEM")
+    .option("--key <file>", "for --url: its key, PEM")
     .option("--json", "answer with one JSON document")
     .configureHelp({ showGlobalOptions: true })
     .addHelpText("after", `\nExit codes: ${EXIT_CODES}`)
@@ -83,16 +96,13 @@ const COMMANDS = [
 const EXIT_CODES = `0 done, 1 it failed, 2 usage, 3 daemon not reachable,
 4 conflict (a deploy is running), 5 not allowed`;
 
-function open({ socket, url, json = false }: GlobalOptions): Session {
-  const endpoint: Endpoint =
-    url !== undefined && socket === undefined
-      ? { url }
-      : { socketPath: socket ?? (process.env["HANDOFFD_SOCKET"] || DEFAULT_SOCKET) };
+function open(options: GlobalOptions): Session {
+  const { json = false } = options;
   const write = (text: string) => {
     if (text !== "") process.stdout.write(`${text}\n`);
   };
   return {
-    client: new Client(endpoint),
+    client: new Client(endpointOf(options)),
     json,
     now: Date.now,
     say(line) {
@@ -108,6 +118,30 @@ function open({ socket, url, json = false }: GlobalOptions): Session {
       write(json ? JSON.stringify(data) : render(data));
     },
   };
+}
+
+/** A token is never an argument: arguments are everyone's to read in /proc. */
+function endpointOf({ socket, url: given, tokenFile, ca, cert, key }: GlobalOptions): Endpoint {
+  const { HANDOFFD_SOCKET: ownSocket, HANDOFFD_URL: ownUrl } = process.env;
+  if (socket !== undefined) return { socketPath: socket };
+  const url = given ?? (ownSocket ? undefined : ownUrl);
+  if (!url) return { socketPath: ownSocket || DEFAULT_SOCKET };
+  const token = tokenFile === undefined ? process.env["HANDOFFD_TOKEN"] : fileText(tokenFile).trim();
+  return {
+    url,
+    ...(token !== undefined && token !== "" && { token }),
+    ...(ca !== undefined && { ca: fileText(ca) }),
+    ...(cert !== undefined && { cert: fileText(cert) }),
+    ...(key !== undefined && { key: fileText(key) }),
+  };
+}
+
+function fileText(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw fileUnreadable(file, error);
+  }
 }
 
 /** One sentence for people, or with --json what a program can match on. */

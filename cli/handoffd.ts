@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 
 import { packageVersion } from "../handoff/version.ts";
+import { tokenCommand } from "./commands/token.ts";
 
 interface RunOptions {
   readonly config?: string;
@@ -53,13 +54,17 @@ export async function main(argv: readonly string[]): Promise<number> {
     .description("print the version")
     .action(() => void process.stdout.write(`${packageVersion()}\n`));
 
+  tokenCommand(program);
+
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;
   } catch (error) {
     // Commander has said what is wrong; help and version were asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    throw error;
+    if (!(error instanceof Error && "code" in error)) throw error;
+    process.stderr.write(`handoffd: ${error.message}\n`);
+    return error.code === "TOKENS_INVALID" ? 2 : 1;
   }
 }
 

@@ -197,11 +197,13 @@ export class Deploys {
     const runner = new Runner(this.#fleet, deployment, (ended) => {
       this.wake(ended, null);
       this.#runners.delete(ended.id);
-      this.#surroundings.tally.deployEnded(ended.service, ended.strategy, ended.phase);
+      const { service, strategy, phase, reason } = ended;
+      this.#surroundings.tally.deployEnded(service, strategy, phase, reason?.code ?? null);
       this.#writeHistory();
       this.#onEnded(ended);
     });
     this.#runners.set(deployment.id, runner);
+    this.#surroundings.tally.expect(deployment.service, deployment.strategy);
     return runner;
   }
 

@@ -198,6 +198,30 @@ export function adminSocketInUse(path: string): CodedError {
   );
 }
 
+export function addressNotHad(key: string, address: string, why: string, cause: unknown): CodedError {
+  return new CodedError(
+    "ADMIN_ADDRESS_UNUSABLE",
+    `cannot listen on ${address} (${key}): ${why}; end what is there, or choose another address`,
+    { cause },
+  );
+}
+
+export function tokensUnreadable(file: string, why: string, cause: unknown): CodedError {
+  return new CodedError(
+    "TOKENS_UNREADABLE",
+    `the tokens file ${file} cannot be used: ${why}; who may do what stays as it was`,
+    { cause },
+  );
+}
+
+export function tlsUnusable(file: string, why: string, cause: unknown): CodedError {
+  return new CodedError(
+    "TLS_UNUSABLE",
+    `${file} cannot be used for TLS: ${why}; give PEM files of a certificate chain and its key`,
+    { cause },
+  );
+}
+
 /** As a deploy gives it. An error that nobody foresaw is a fault of ours, and says so. */
 export function reasonOf(error: unknown): Reason {
   if (error instanceof CodedError) return { code: error.code, message: error.message };

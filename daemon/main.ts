@@ -1,18 +1,20 @@
 /** The composition root: from arguments to a running daemon, and from a signal to its end. */
-import { chmodSync, chownSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { mkdirSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { pino, type Logger } from "pino";
 import { peerOf } from "../admin-api/access.ts";
 import { type AdminServer, createServer } from "../admin-api/server.ts";
-import { CodedError, hasCode, messageOf } from "../handoff/coded-error.ts";
+import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { native } from "../handoff/native.ts";
 import { packageVersion } from "../handoff/version.ts";
+import { AdminAccess } from "./admin-access.ts";
+import { type AdminSockets, boundTo, isLoopback, openAdminSockets } from "./admin-sockets.ts";
 import { configFromArguments } from "./config/arguments.ts";
-import type { AdminSocketConfig, Config } from "./config/config.ts";
+import type { Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { DEFAULT_CONFIG_FILE, privateDirectory } from "./directories.ts";
-import { adminSocketInUse, anotherDaemon, cannotPrepare } from "./errors.ts";
+import { anotherDaemon, cannotPrepare } from "./errors.ts";
 import { DaemonOperations } from "./operations.ts";
 import { Supervisor } from "./supervisor.ts";
 import { notifySystemd } from "./systemd.ts";
@@ -92,7 +94,7 @@ function withDirectories({ runtime, state }: RunOptions): NodeJS.ProcessEnv {
 function complain(error: unknown): number {
   process.stderr.write(`handoffd: ${messageOf(error)}\n`);
   if (!(error instanceof CodedError)) return EXIT_FAILED;
-  return /^(CONFIG|LISTENER|ADDRESS)_/u.test(error.code) ? EXIT_CONFIGURATION : EXIT_FAILED;
+  return /^(CONFIG|LISTENER|ADDRESS|TOKENS|TLS)_/u.test(error.code) ? EXIT_CONFIGURATION : EXIT_FAILED;
 }
 
 async function serve(config: Config, load: () => Config, log: Logger): Promise<number> {
@@ -102,14 +104,14 @@ async function serve(config: Config, load: () => Config, log: Logger): Promise<n
   using _lock = lock(runtime);
   const stop = stopSignal(log);
   // Bound first: what can fail should fail before anything is started.
-  const socket = openAdminSocket(config.admin.socket);
-  const supervisor = await Supervisor.open(config, load, log);
-  const admin = createServer({ operations: new DaemonOperations(supervisor), log, peerOf });
-  await admin.listenOn(socket.take());
-  log.info(
-    { version: packageVersion(), pid: process.pid, socket: config.admin.socket.path },
-    "handoffd is up",
-  );
+  const access = new AdminAccess(config.admin);
+  using sockets = openAdminSockets(config);
+  const sources = { load, readAccess: () => access.prepare(config.admin) };
+  const supervisor = await Supervisor.open(config, sources, log);
+  const operations = new DaemonOperations(supervisor);
+  const admin = createServer({ operations, log, peerOf, access: access.access });
+  const where = await listen(admin, sockets, config, access);
+  log.info({ version: packageVersion(), pid: process.pid, ...where }, "handoffd is up");
   notifySystemd("READY=1", log);
   await stop.first;
   notifySystemd("STOPPING=1", log);
@@ -118,6 +120,30 @@ async function serve(config: Config, load: () => Config, log: Logger): Promise<n
   rmSync(config.admin.socket.path, { force: true });
   log.info("handoffd has ended");
   return EXIT_DONE;
+}
+
+/** Serves the API on all its sockets. Returns where, as the log shows it. */
+async function listen(
+  admin: AdminServer,
+  sockets: AdminSockets,
+  config: Config,
+  access: AdminAccess,
+): Promise<Readonly<Record<string, string>>> {
+  const where: Record<string, string> = { socket: config.admin.socket.path };
+  const { http } = config.admin;
+  if (sockets.http !== null && http !== null) {
+    where["http"] = boundTo(sockets.http);
+    const kind = { kind: "tcp", isLoopback: isLoopback(http.address), tls: access.tls } as const;
+    access.attach(await admin.listenOn(sockets.http.take(), kind));
+  }
+  if (sockets.metrics !== null && config.metrics !== null) {
+    where["metrics"] = boundTo(sockets.metrics);
+    const kind = { kind: "metrics", isLoopback: isLoopback(config.metrics.address) } as const;
+    await admin.listenOn(sockets.metrics.take(), kind);
+  }
+  // The last one: whoever finds the unix socket finds the others too.
+  await admin.listenOn(sockets.unix.take());
+  return where;
 }
 
 /** The API answers until the services have drained: who waits for a deploy learns how it ended. */
@@ -167,34 +193,4 @@ function lock(runtime: string): Descriptor {
   if (native.lockFile(descriptor.fd)) return descriptor;
   descriptor.close();
   throw anotherDaemon(runtime);
-}
-
-/** A bound and listening socket. Replaces the leftover of a dead daemon, never a socket that someone listens on. */
-function openAdminSocket({ path, mode, group }: AdminSocketConfig): Descriptor {
-  if (isListening(path)) throw adminSocketInUse(path);
-  const descriptor = new Descriptor(native.socket("unix", "stream", true));
-  try {
-    rmSync(path, { force: true });
-    native.bind(descriptor.fd, { family: "unix", path });
-    chmodSync(path, mode);
-    const gid = group === null ? null : native.lookupGroup(group);
-    if (gid !== null) chownSync(path, -1, gid);
-    native.listen(descriptor.fd, 128);
-    return descriptor;
-  } catch (error) {
-    descriptor.close();
-    const why = hasCode(error, "ENOENT") ? "its directory does not exist" : messageOf(error);
-    throw cannotPrepare(path, `the admin socket cannot be opened: ${why}`, error);
-  }
-}
-
-function isListening(path: string): boolean {
-  using probe = new Descriptor(native.socket("unix", "stream", true));
-  try {
-    native.connect(probe.fd, { family: "unix", path });
-    return true;
-  } catch (error) {
-    if (hasCode(error, "ENOENT", "ECONNREFUSED", "ENOTSOCK", "ENOTDIR")) return false;
-    throw cannotPrepare(path, `the admin socket cannot be opened: ${messageOf(error)}`, error);
-  }
 }

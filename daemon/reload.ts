@@ -18,12 +18,18 @@ import type { Service } from "./service.ts";
 import type { ServiceRecord } from "./snapshot.ts";
 import { pendingOf } from "./view.ts";
 
-export interface ReloadEstate extends Estate {
+/** What is read again. */
+export interface ReloadSources {
+  /** Reads and checks the file. Throws CONFIG_*. */
+  readonly load: () => Config;
+  /** Reads again who may use the API, from the files that the daemon was started with. Throws TOKENS_* and TLS_UNUSABLE. What it returns makes it hold. */
+  readonly readAccess: () => () => void;
+}
+
+export interface ReloadEstate extends Estate, ReloadSources {
   readonly inventory: InventoryFile;
   /** Throws DAEMON_STOPPING. */
   readonly assertRunning: () => void;
-  /** Reads and checks the file. Throws CONFIG_*. */
-  readonly load: () => Config;
   readonly openListener: (config: ListenerConfig) => Promise<Listener>;
   readonly createService: (config: ServiceConfig, listeners: ReadonlyMap<string, Listener>) => Service;
   readonly groupId: (group: string) => number | null;
@@ -50,7 +56,7 @@ export class Reloader {
 
   /**
    * Throws CONFIG_* as `handoffd check` says it, RELOAD_REFUSED with every change that cannot be made while the daemon runs,
-   * LISTENER_* for a listener that cannot be opened, RELOAD_IN_PROGRESS, RELOAD_WITHOUT_FILE. Nothing has changed then.
+   * LISTENER_* for a listener that cannot be opened, TOKENS_* and TLS_UNUSABLE for the files of the API, RELOAD_IN_PROGRESS, RELOAD_WITHOUT_FILE. Nothing has changed then.
    */
   async reload(requestedBy: string): Promise<Reload> {
     if (this.#isReloading) throw reloadInProgress();
@@ -61,8 +67,10 @@ export class Reloader {
       const wanted = this.#estate.load();
       const plan = this.#plan(wanted);
       if (plan.problems.length > 0) throw reloadRefused(this.#config.file, plan.problems);
+      const admit = this.#estate.readAccess();
       const prepared = await this.#prepare(plan);
       this.#commit(plan, wanted, prepared);
+      admit();
       const answer = this.#answer(plan, wanted);
       this.#say(answer, requestedBy);
       return answer;

@@ -63,6 +63,7 @@ interface SnapshotFile extends ServiceRecord {
 
 export class SnapshotStore {
   readonly #directory: string;
+  readonly #onFailure: (service: string) => void;
   readonly #boot = bootId();
   /** What was written last, by service: a record that says the same again is not written again. */
   readonly #written = new Map<string, string>();
@@ -70,8 +71,9 @@ export class SnapshotStore {
   readonly #versions = new Map<string, string | null>();
   #sequence = 0;
 
-  /** Makes the directory. Throws DIRECTORY_UNUSABLE. */
-  constructor(state: string) {
+  /** Makes the directory. Throws DIRECTORY_UNUSABLE. `onFailure` is told of each record that could not be written. */
+  constructor(state: string, onFailure: (service: string) => void = () => undefined) {
+    this.#onFailure = onFailure;
     this.#directory = join(state, "services");
     try {
       mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
@@ -90,13 +92,22 @@ export class SnapshotStore {
     const text = `${JSON.stringify(head).slice(0, -1)},${body.slice(1)}`;
     const isVersionNew = this.#versions.get(service) !== version;
     const outlivesPower = isVersionNew || deploys.every((deployment) => isTerminal(deployment));
+    try {
+      this.#replace(service, text, outlivesPower);
+    } catch (error) {
+      this.#onFailure(service);
+      throw error;
+    }
+    this.#versions.set(service, version);
+    this.#written.set(service, body);
+  }
+
+  #replace(service: string, text: string, outlivesPower: boolean): void {
     const file = outlivesPower ? this.#file(service) : this.#live(service);
     writeWhole(`${file}.new`, text, outlivesPower);
     if (!outlivesPower) rmSync(file, { force: true });
     renameSync(`${file}.new`, file);
     if (outlivesPower) rmSync(this.#live(service), { force: true });
-    this.#versions.set(service, version);
-    this.#written.set(service, body);
   }
 
   /**

@@ -13,17 +13,20 @@ import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { native } from "../handoff/native.ts";
+import { queuesOfMany } from "../handoff/unix-listener.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config, ServiceConfig } from "./config/config.ts";
 import { pause } from "./ending.ts";
 import { serviceLeaving, stopping } from "./errors.ts";
+import { healthOf } from "./health.ts";
 import { History } from "./history.ts";
 import { InventoryFile } from "./inventory.ts";
 import { marksOf, openListener, openListeners } from "./listeners.ts";
 import { Marks, openOf } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { leftBehind } from "./left-behind.ts";
-import { Reloader } from "./reload.ts";
+import { sceneOf } from "./metrics/gauges.ts";
+import { Reloader, type ReloadSources } from "./reload.ts";
 import { Service } from "./service.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -48,12 +51,12 @@ export class Supervisor {
   #marks: Marks | null = null;
   #isStopping = false;
 
-  private constructor(config: Config, load: () => Config, log: Logger) {
+  private constructor(config: Config, sources: ReloadSources, log: Logger) {
     this.#config = config;
     this.#log = log;
-    this.#store = new SnapshotStore(config.paths.state);
+    this.#store = new SnapshotStore(config.paths.state, (service) => this.#metrics.stateNotWritten(service));
     this.#inventory = new InventoryFile(config.paths.state);
-    this.#metrics = createMetrics(packageVersion(), () => this.status());
+    this.#metrics = createMetrics(packageVersion(), () => sceneOf(this.status(), this.services));
     this.#surroundings = {
       runtime: config.paths.runtime,
       state: config.paths.state,
@@ -83,7 +86,7 @@ export class Supervisor {
       assertRunning: () => {
         if (this.#isStopping) throw stopping();
       },
-      load,
+      ...sources,
       openListener: (listener) => openListener(listener, this.#marks, this.#surroundings),
       createService: (service, listeners) => this.#createService(service, listeners),
       store: this.#store,
@@ -93,11 +96,11 @@ export class Supervisor {
 
   /**
    * Opens the listeners (or goes on with those that a dead daemon's keeper holds) and begins every service. Returns when
-   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open. `load` reads the
-   * configuration again.
+   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open. `sources` are
+   * what a reload reads.
    */
-  static async open(config: Config, load: () => Config, log: Logger): Promise<Supervisor> {
-    const supervisor = new Supervisor(config, load, log);
+  static async open(config: Config, sources: ReloadSources, log: Logger): Promise<Supervisor> {
+    const supervisor = new Supervisor(config, sources, log);
     const kept = await supervisor.#openKeeper();
     const isRecovery = kept.size > 0;
     try {
@@ -145,7 +148,7 @@ export class Supervisor {
     for (const config of left.listeners) this.#reloader.leaving.addListener(config);
     for (const { name } of left.services) this.#reloader.leaving.addService(name);
     if (isRecovery) {
-      this.#metrics.recovered("snapshot");
+      this.#metrics.recovered("keeper");
       this.#surroundings.say({
         type: "daemon.recovered",
         message: "the daemon goes on from the state of one that ended",
@@ -165,6 +168,7 @@ export class Supervisor {
         "the service runs as the daemon's own user: its processes could join a listener's group by themselves; give it a user",
       );
     }
+    this.#metrics.expect(config.name, config.deploy.strategy);
     return new Service(config, listeners, this.#store, this.#surroundings);
   }
 
@@ -259,16 +263,19 @@ export class Supervisor {
   // --- what operations.ts asks ---
 
   health(): Health {
-    const reasons = [...this.#services.values()]
-      .filter(({ name, state }) => state !== "running" && !this.#reloader.leaving.hasService(name))
-      .map(({ name, state }) => `service ${name} is ${state}`);
-    if (this.#isStopping) reasons.unshift("the daemon is stopping");
-    return { ready: reasons.length === 0, reasons };
+    const services = this.services
+      .filter(({ name }) => !this.#reloader.leaving.hasService(name))
+      .map(({ name, state, current, generations, config }) => {
+        const ready = generations.find(({ number }) => number === current)?.view.ready ?? 0;
+        return { name, state, ready, floor: config.deploy.floor };
+      });
+    return healthOf(services, this.#isStopping);
   }
 
   status(): Status {
     const { leaving } = this.#reloader;
-    const connections = this.count();
+    const connections = this.count("recent");
+    const queues = queuesOfMany(this.#listeners.values());
     for (const service of this.#services.values()) {
       for (const { marks, traffic } of service.generations) traffic.seen(openOf(marks, connections));
       // What it finds is shown by the next look: this one does not wait for it.
@@ -280,7 +287,7 @@ export class Supervisor {
       startedAt: this.#startedAt.toISOString(),
       upgrades: 0,
       listeners: [...this.#listeners.values()].map((listener) =>
-        listenerBody(listener, leaving.hasListener(listener.name)),
+        listenerBody(listener, leaving.hasListener(listener.name), queues),
       ),
       services: [...this.#services.values()].map((service) =>
         serviceBody(service, connections, leaving.hasService(service.name)),
@@ -298,9 +305,9 @@ export class Supervisor {
   }
 
   /** Open connections by mark. A count that fails (the table changes under it too fast) stops nothing: it is not known. */
-  count(): ReadonlyMap<number, number> | null {
+  count(how: "count" | "recent" = "count"): ReadonlyMap<number, number> | null {
     try {
-      return this.#marks?.count() ?? null;
+      return this.#marks?.[how]() ?? null;
     } catch (error) {
       this.#log.warn({ err: error }, "connections cannot be counted");
       return null;

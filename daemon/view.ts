@@ -10,6 +10,7 @@ import { touched } from "../deploy/exposure.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { Remembered } from "./evidence.ts";
 import { pendingKeys } from "./reload-plan.ts";
+import type { Queue } from "../handoff/slot.ts";
 import type { Generation } from "./generation.ts";
 import { openOf } from "./marks.ts";
 import { drainDeadline } from "./retirement.ts";
@@ -117,7 +118,12 @@ export function serviceBody(
   };
 }
 
-export function listenerBody(listener: Listener, isLeaving: boolean): ListenerBody {
+/** `queues`: of many slots by inode, read together; a slot that is not in there is asked for its own. */
+export function listenerBody(
+  listener: Listener,
+  isLeaving: boolean,
+  queues: ReadonlyMap<number, Queue> | null,
+): ListenerBody {
   return {
     name: listener.name,
     protocol: listener.protocol,
@@ -125,7 +131,7 @@ export function listenerBody(listener: Listener, isLeaving: boolean): ListenerBo
     mode: listener.mode,
     ...(isLeaving ? { leaving: true } : {}),
     slots: listener.slots.map((slot) => {
-      const { length, limit } = slot.queue;
+      const { length, limit } = queues?.get(slot.inode) ?? slot.queue;
       return {
         index: slot.index,
         generation: slot.owner,

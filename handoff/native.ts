@@ -192,6 +192,8 @@ interface NativeBinding {
   countByMark(states: number, value: number, mask: number): [number, number][];
   /** UNIX_DIAG by inode with UDIAG_SHOW_RQLEN: the accept queue of a listening unix socket. */
   unixListenQueue(inode: number): { readonly length: number; readonly limit: number };
+  /** The same of every listening unix socket of the network namespace, in pairs [inode, queue]. One netlink dump. */
+  unixListenQueues(): [number, { readonly length: number; readonly limit: number }][];
 
   Poll: new (fd: number, onReadable: () => void) => NativePoll;
 }

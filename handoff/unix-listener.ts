@@ -24,7 +24,7 @@ import {
   slotName,
 } from "./listener.ts";
 import { native } from "./native.ts";
-import { Slot } from "./slot.ts";
+import { type Queue, Slot } from "./slot.ts";
 import type { Share, SteerOptions, Steering } from "./steering.ts";
 
 const NOTHING: ReadonlySet<string> = new Set();
@@ -327,8 +327,18 @@ function modeOfFresh(): number {
   return 0o777 & ~Number.parseInt(umask, 8);
 }
 
-function unixQueue(slot: Slot): { length: number; limit: number } {
+function unixQueue(slot: Slot): Queue {
   return native.unixListenQueue(slot.inode);
+}
+
+/** From so many on one dump of all is cheaper than a question for each, which makes the kernel look through all of them. */
+const MANY_SLOTS = 16;
+
+/** The accept queues of many unix sockets, by inode; null for so few that each is asked for its own. */
+export function queuesOfMany(listeners: Iterable<Listener>): ReadonlyMap<number, Queue> | null {
+  let slots = 0;
+  for (const listener of listeners) if (listener.protocol === "unix") slots += listener.slots.length;
+  return slots < MANY_SLOTS ? null : new Map(native.unixListenQueues());
 }
 
 /** A listening socket at `path`; the caller owns it. `shown` is the address as it was configured. */

@@ -56,6 +56,7 @@ describe("npm run bench", { timeout: 70_000 }, () => {
     ["steering", "µs", 10],
     ["deploy", "ms", 10],
     ["cli", "ms", 2],
+    ["scrape", "ms", 4],
   ])("measures %s and prints what it measured", async (name, unit, count) => {
     const { said, figures } = await figuresOf(name);
     expect(figures).toMatchObject({
@@ -79,7 +80,7 @@ describe("npm run bench", { timeout: 70_000 }, () => {
   it("names the benchmarks that there are when it is asked for another", async () => {
     expect(await bench("speed")).toEqual({
       code: 2,
-      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli)\n",
+      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli, scrape)\n",
     });
   });
 });

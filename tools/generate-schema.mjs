@@ -1,10 +1,11 @@
-// The shipped JSON Schema and the reference in docs/configuration.md, from the schema in the code.
+// The shipped JSON Schema, the reference in docs/configuration.md and docs/openapi.json, from the schemas in the code.
 //   node tools/generate-schema.mjs --write    after `npm run build`
 //   node tools/generate-schema.mjs            fails when a file is not what the code says
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const SCHEMA_FILE = new URL("../packaging/handoffd.schema.json", import.meta.url);
+const OPENAPI_FILE = new URL("../docs/openapi.json", import.meta.url);
 const DOCS_FILE = new URL("../docs/configuration.md", import.meta.url);
 const BEGIN = "<!-- reference: generated from the schema by tools/generate-schema.mjs; do not edit below -->";
 const END = "<!-- reference: end -->";
@@ -112,10 +113,13 @@ function table(rows) {
 
 async function main(write) {
   const { ConfigFileSchema } = await import("../dist/daemon/config/schema.js");
+  const { describeApi } = await import("../dist/admin-api/openapi.js");
   const { format, resolveConfig } = await import("prettier");
   const style = await resolveConfig(fileURLToPath(SCHEMA_FILE));
   const docs = readFileSync(DOCS_FILE, "utf8");
+  const openApi = JSON.stringify(describeApi(), null, 2);
   const wanted = [
+    [OPENAPI_FILE, await format(openApi, { ...style, parser: "json" })],
     [SCHEMA_FILE, await format(renderSchema(ConfigFileSchema), { ...style, parser: "json" })],
     [DOCS_FILE, renderDocs(docs, ConfigFileSchema)],
   ];

@@ -10,23 +10,61 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 import { requestInvalid } from "../errors.ts";
-import type { EventStream } from "../event-stream.ts";
+import { END, format, type EventStream, type Source } from "../event-stream.ts";
+import type { EventLog } from "../events.ts";
 import { type Event, EventsQuery } from "../schemas.ts";
 import type { RouteContext } from "./context.ts";
 
 export function eventRoutes(app: FastifyInstance, context: RouteContext): void {
-  const options = { schema: { querystring: EventsQuery }, exposeHeadRoute: false };
+  const schema = { querystring: EventsQuery };
 
-  app.get<{ Querystring: EventsQuery }>("/v1/events", options, (request, reply) => {
-    const stream = begin(context, request, reply, { wanted: () => true });
-    if (request.query.follow) return;
-    stream.send({ event: "end", data: {} });
-    stream.end();
-  });
+  app.get<{ Querystring: EventsQuery }>(
+    "/v1/events",
+    {
+      schema,
+      exposeHeadRoute: false,
+      config: {
+        operation: {
+          id: "followEvents",
+          summary: "Everything as it happens.",
+          tag: "events",
+          produces: "text/event-stream",
+        },
+      },
+    },
+    (request, reply) => {
+      const { events } = context.operations;
+      const kept = new Walk(
+        events,
+        sinceOf(request),
+        () => true,
+        request.query.follow ? Infinity : events.lastId,
+      );
+      const ends: (string | typeof END)[] = request.query.follow
+        ? []
+        : [format({ event: "end", data: {} }), END];
+      const stream = begin(context, reply, {
+        next: () => kept.next() ?? ends.shift() ?? null,
+        onClose: () => leave(),
+      });
+      const leave = events.subscribe(() => stream.wake());
+    },
+  );
 
   app.get<{ Params: { id: string }; Querystring: EventsQuery }>(
     "/v1/deploys/:id/events",
-    options,
+    {
+      schema,
+      exposeHeadRoute: false,
+      config: {
+        operation: {
+          id: "followDeploy",
+          summary: "One deploy as it happens.",
+          tag: "events",
+          produces: "text/event-stream",
+        },
+      },
+    },
     async (request, reply) => {
       // Refused as an ordinary request while it still can be: once the stream has begun there is no status.
       await context.operations.getDeploy(request.params.id);
@@ -37,16 +75,22 @@ export function eventRoutes(app: FastifyInstance, context: RouteContext): void {
 
 /** The record is read when an event says that it has changed, and shown when it really has. */
 function followDeploy(context: RouteContext, id: string, request: EventsRequest, reply: FastifyReply): void {
+  const { events } = context.operations;
+  const { follow } = request.query;
+  const isAbout = (event: Event): boolean => event.deploy === id;
+  const kept = new Walk(events, sinceOf(request), isAbout, Infinity);
   let shown = "";
+  let record: string | null = null;
+  let isOver = false;
   const show = coalesced(async () => {
-    if (stream.closed) return;
+    if (stream.closed || isOver) return;
     try {
       const deploy = await context.operations.getDeploy(id);
       const ended = deploy.finishedAt !== null;
-      const text = JSON.stringify(deploy);
-      if (ended || text !== shown) stream.send({ event: ended ? "end" : "deploy", data: deploy });
-      if (ended || !request.query.follow) stream.end();
-      shown = text;
+      const text = format({ event: ended ? "end" : "deploy", data: deploy });
+      if (text !== shown) record = shown = text;
+      isOver = ended || !follow;
+      stream.wake();
     } catch (error) {
       context.log.error(
         { err: error, request: request.id, deploy: id },
@@ -55,8 +99,62 @@ function followDeploy(context: RouteContext, id: string, request: EventsRequest,
       stream.end();
     }
   });
-  const stream = begin(context, request, reply, { wanted: (event) => event.deploy === id, then: show });
+  const stream = begin(context, reply, {
+    next: () => {
+      const text = kept.next() ?? record;
+      if (text === record) record = null;
+      return text ?? (isOver ? END : null);
+    },
+    onClose: () => leave(),
+  });
+  const leave = events.subscribe((event) => {
+    if (!isAbout(event)) return;
+    stream.wake();
+    show();
+  });
   show();
+}
+
+/** A reader's way through the log. */
+class Walk {
+  readonly #log: EventLog;
+  readonly #wanted: (event: Event) => boolean;
+  readonly #until: number;
+  #at: number;
+
+  /** Begins after the event `since`; 0: with all that is kept; null: with what happens next. */
+  constructor(log: EventLog, since: number | null, wanted: (event: Event) => boolean, until: number) {
+    this.#log = log;
+    this.#wanted = wanted;
+    this.#until = until;
+    this.#at = since ?? log.lastId;
+  }
+
+  /** The next event that is wanted, or a gap, as text; null: there is none now. */
+  next(): string | null {
+    for (;;) {
+      const { event, missed } = this.#log.next(this.#at);
+      if (event === null || event.id > this.#until) return null;
+      const since = this.#at;
+      if (missed && since > 0) {
+        this.#at = event.id - 1;
+        return format({ event: "gap", data: { since } });
+      }
+      this.#at = event.id;
+      if (this.#wanted(event)) return textOf(event);
+    }
+  }
+}
+
+/** Every reader gets the same text. */
+const texts = new WeakMap<Event, string>();
+
+function textOf(event: Event): string {
+  const known = texts.get(event);
+  if (known !== undefined) return known;
+  const text = format({ event: event.type, id: event.id, data: event });
+  texts.set(event, text);
+  return text;
 }
 
 /** Runs `act` when called, one at a time: calls that come while it runs make it run once more. `act` must not fail. */
@@ -77,34 +175,11 @@ function coalesced(act: () => Promise<void>): () => void {
 
 type EventsRequest = FastifyRequest<{ Querystring: EventsQuery }>;
 
-interface Reader {
-  readonly wanted: (event: Event) => boolean;
-  /** Called after each wanted event that happens from now on. */
-  readonly then?: () => void;
-}
-
-/** Takes the connection over: what the reader has missed first, then each event as it happens. */
-function begin(
-  { operations: { events }, streams }: RouteContext,
-  request: EventsRequest,
-  reply: FastifyReply,
-  { wanted, then = () => undefined }: Reader,
-): EventStream {
-  const since = sinceOf(request);
+/** Takes the connection over. */
+function begin({ streams }: RouteContext, reply: FastifyReply, source: Source): EventStream {
+  const headers = reply.getHeaders();
   reply.hijack();
-  const stream = streams.open(reply.raw, () => unsubscribe());
-  const send = (event: Event) => stream.send({ event: event.type, id: event.id, data: event });
-  if (since !== null) {
-    const { events: kept, missed } = events.since(since);
-    if (missed && since > 0) stream.send({ event: "gap", data: { since } });
-    for (const event of kept.filter(wanted)) send(event);
-  }
-  const unsubscribe = events.subscribe((event) => {
-    if (!wanted(event)) return;
-    send(event);
-    then();
-  });
-  return stream;
+  return streams.open(reply.raw, headers, source);
 }
 
 /** Last-Event-ID wins over the query: it is newer, a browser repeats the query as it was. 0: all that is kept. */

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from "fastify";
 
+import { BEGINS, NO_BEGINNING } from "../operation.ts";
 import { Deploy, HoldRequest, NoBody, Service } from "../schemas.ts";
-import { type RouteContext, once } from "./context.ts";
+import { type RouteContext, onService } from "./context.ts";
 
 /** A hold lets new connections wait; a resume is a deploy of the same release that takes them. */
 export function holdRoutes(app: FastifyInstance, context: RouteContext): void {
@@ -9,20 +10,44 @@ export function holdRoutes(app: FastifyInstance, context: RouteContext): void {
 
   app.post<{ Params: { service: string }; Body: HoldRequest }>(
     "/v1/services/:service/hold",
-    { schema: { body: HoldRequest, response: { 200: Service } } },
-    async (request) => {
-      const { service } = request.params;
-      const { idle } = request.body;
-      return once(context, request, (caller) => operations.hold(service, { idles: idle }, caller));
+    {
+      config: {
+        role: "deploy",
+        operation: {
+          id: "holdService",
+          summary: "Lets new connections wait in the queue. Asked for again it changes nothing.",
+          tag: "services",
+          refusals: ["NOTHING_TO_HOLD", "DEPLOY_IN_PROGRESS", "DEPLOY_ROLLING_BACK", "DAEMON_STOPPING"],
+          takesIfMatch: true,
+        },
+      },
+      schema: { body: HoldRequest, response: { 200: Service } },
     },
+    async (request) =>
+      onService(context, request, (service, caller) =>
+        operations.hold(service, { idles: request.body.idle }, caller),
+      ),
   );
 
   app.post<{ Params: { service: string } }>(
     "/v1/services/:service/resume",
-    { schema: { body: NoBody, response: { 202: Deploy } } },
+    {
+      config: {
+        role: "deploy",
+        operation: {
+          id: "resumeService",
+          summary: "Ends a hold: a new generation of the same release takes the connections that wait.",
+          tag: "services",
+          refusals: [...NO_BEGINNING.filter((code) => code !== "SERVICE_HELD"), "NOT_HELD"],
+          ...BEGINS,
+        },
+      },
+      schema: { body: NoBody, response: { 202: Deploy } },
+    },
     async (request, reply) => {
-      const { service } = request.params;
-      const deploy = await once(context, request, (caller) => operations.resume(service, caller));
+      const deploy = await onService(context, request, (service, caller) =>
+        operations.resume(service, caller),
+      );
       return reply.code(202).header("location", `/v1/deploys/${deploy.id}`).send(deploy);
     },
   );

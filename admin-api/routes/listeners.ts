@@ -5,12 +5,22 @@ import { Listener, ListenerList } from "../schemas.ts";
 import type { RouteContext } from "./context.ts";
 
 export function listenerRoutes(app: FastifyInstance, { operations }: RouteContext): void {
-  app.get("/v1/listeners", { schema: { response: { 200: ListenerList } } }, (): ListenerList => {
-    return { listeners: operations.status().listeners };
-  });
+  app.get(
+    "/v1/listeners",
+    {
+      config: { operation: { id: "listListeners", summary: "All listeners.", tag: "listeners" } },
+      schema: { response: { 200: ListenerList } },
+    },
+    (): ListenerList => {
+      return { listeners: operations.status().listeners };
+    },
+  );
   app.get<{ Params: { name: string } }>(
     "/v1/listeners/:name",
-    { schema: { response: { 200: Listener } } },
+    {
+      config: { operation: { id: "getListener", summary: "One listener with its slots.", tag: "listeners" } },
+      schema: { response: { 200: Listener } },
+    },
     (request): Listener => {
       const { listeners } = operations.status();
       const listener = listeners.find(({ name }) => name === request.params.name);

@@ -1,10 +1,40 @@
 import type { FastifyInstance } from "fastify";
 
 import { NoBody, Reload } from "../schemas.ts";
-import type { RouteContext } from "./context.ts";
+import { type RouteContext, once } from "./context.ts";
 
-export function reloadRoutes(app: FastifyInstance, { operations, callerOf }: RouteContext): void {
-  app.post("/v1/reload", { schema: { body: NoBody, response: { 200: Reload } } }, (request) =>
-    operations.reload(callerOf(request).name),
+const REFUSALS = [
+  "CONFIG_INVALID",
+  "CONFIG_NOT_YET",
+  "CONFIG_UNREADABLE",
+  "TOKENS_INVALID",
+  "TOKENS_UNREADABLE",
+  "TLS_UNUSABLE",
+  "LISTENER_ADDRESS_IN_USE",
+  "LISTENER_CANNOT_OPEN",
+  "LISTENER_FOREIGN_MEMBER",
+  "RELOAD_REFUSED",
+  "RELOAD_IN_PROGRESS",
+  "RELOAD_WITHOUT_FILE",
+  "DIRECTORY_UNUSABLE",
+  "DAEMON_STOPPING",
+] as const;
+
+export function reloadRoutes(app: FastifyInstance, context: RouteContext): void {
+  app.post(
+    "/v1/reload",
+    {
+      config: {
+        role: "admin",
+        operation: {
+          id: "reload",
+          summary: "Reads the configuration again and makes what runs follow it, or changes nothing.",
+          tag: "daemon",
+          refusals: REFUSALS,
+        },
+      },
+      schema: { body: NoBody, response: { 200: Reload } },
+    },
+    (request) => once(context, request, (caller) => context.operations.reload(caller.name)),
   );
 }

@@ -1,16 +1,34 @@
 import type { FastifyInstance } from "fastify";
 
 import { ScaleRequest, Service } from "../schemas.ts";
-import { type RouteContext, once } from "./context.ts";
+import { type RouteContext, onService } from "./context.ts";
 
 export function scaleRoutes(app: FastifyInstance, context: RouteContext): void {
   app.put<{ Params: { service: string }; Body: ScaleRequest }>(
     "/v1/services/:service/scale",
-    { schema: { body: ScaleRequest, response: { 200: Service } } },
-    async (request) => {
-      const { service } = request.params;
-      const { instances } = request.body;
-      return once(context, request, (caller) => context.operations.scale(service, instances, caller));
+    {
+      config: {
+        role: "deploy",
+        operation: {
+          id: "scaleService",
+          summary: "Runs so many instances of the service from now on.",
+          tag: "services",
+          refusals: [
+            "NOTHING_TO_SCALE",
+            "SCALE_INVALID",
+            "SERVICE_HELD",
+            "DEPLOY_IN_PROGRESS",
+            "DEPLOY_ROLLING_BACK",
+            "DAEMON_STOPPING",
+          ],
+          takesIfMatch: true,
+        },
+      },
+      schema: { body: ScaleRequest, response: { 200: Service } },
     },
+    async (request) =>
+      onService(context, request, (service, caller) =>
+        context.operations.scale(service, request.body.instances, caller),
+      ),
   );
 }

@@ -28,13 +28,18 @@ async function freePort() {
   return port;
 }
 
-/** Runs `bin/handoffd`; the service "api" is bench/c/application.c, and a deploy of it waits for nothing. */
-export async function startDaemon() {
+/**
+/**
+ * Runs `bin/handoffd`; the service "api" is bench/c/application.c, and a deploy of it waits for nothing. `more`: listeners that
+ * no service uses, by `kind` "tcp" or "unix". `rest` gets the daemon's folder and returns what the configuration has besides,
+ * `admin.socket` but for its path.
+ */
+export async function startDaemon({ more = 0, kind = "tcp", rest = () => ({}) } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "hd-bench-"));
   const socket = join(folder, "admin.sock");
   const record = join(folder, "record");
   const port = await freePort();
-  for (const name of ["run", "state"]) mkdirSync(join(folder, name));
+  for (const name of ["run", "state", "unix"]) mkdirSync(join(folder, name));
   writeFileSync(record, "");
   const service = {
     command: [program("application")],
@@ -44,12 +49,17 @@ export async function startDaemon() {
     verify: [{ http: { listener: "web", path: "/", expect: 200, count: 1 } }],
     deploy: { strategy: "blue-green", bake: "0s" },
   };
+  const unused = Array.from({ length: more }, (_, index) => [
+    `unused-${index}`,
+    { address: kind === "tcp" ? "tcp:127.0.0.1:0" : `unix:${join(folder, "unix", String(index))}` },
+  ]);
   const config = {
-    listeners: { web: { address: `tcp:127.0.0.1:${port}` } },
+    listeners: { web: { address: `tcp:127.0.0.1:${port}` }, ...Object.fromEntries(unused) },
     services: { api: service },
     paths: { runtime: join(folder, "run"), state: join(folder, "state") },
-    admin: { socket: { path: socket } },
+    ...rest(folder),
   };
+  config.admin = { ...config.admin, socket: { ...config.admin?.socket, path: socket } };
   writeFileSync(join(folder, "handoffd.yaml"), JSON.stringify(config)); // JSON is YAML.
   // A file and not a pipe: what the daemon writes does not wait for this process.
   const log = openSync(join(folder, "log"), "a");
@@ -74,13 +84,18 @@ export async function startDaemon() {
     const [answer] = await once(asked, "response");
     const answeredAt = wallMs();
     const said = await text(answer);
-    return { status: answer.statusCode, answeredAt, json: said === "" ? null : JSON.parse(said) };
+    const isJson = /json/u.test(answer.headers["content-type"] ?? "");
+    return { status: answer.statusCode, answeredAt, text: said, json: isJson ? JSON.parse(said) : null };
   };
   const daemon = {
     folder,
     socket,
     port,
+    pid: child.pid,
     api,
+    /** All that it has written so far. */
+    log: () => readFileSync(join(folder, "log"), "utf8"),
+    isRunning: () => child.exitCode === null && child.signalCode === null,
     /** Lines of bench/c/application.c, by generation: when main() began and when it listened, in milliseconds. */
     recorded() {
       const lines = readFileSync(record, "utf8").trim().split("\n");

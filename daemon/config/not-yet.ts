@@ -44,24 +44,6 @@ const NOT_YET: readonly NotYet[] = [
     what: "writing to the journal",
     wayOut: "use inherit: under systemd the daemon's own output goes there",
   },
-  {
-    path: ["admin", "socket", "roles"],
-    asksFor: always,
-    what: "telling callers apart by roles",
-    wayOut: "use mode: and group: of the socket, as whoever may connect to it may do everything",
-  },
-  {
-    path: ["admin", "http"],
-    asksFor: always,
-    what: "the API by TCP",
-    wayOut: "use admin.socket",
-  },
-  {
-    path: ["metrics"],
-    asksFor: always,
-    what: "an own address for metrics",
-    wayOut: "use GET /metrics on admin.socket",
-  },
 ];
 
 export function refuseNotYet(draft: ConfigDraft, report: Report): void {

@@ -57,7 +57,8 @@ const AdminSchema = mapping(
                 admin: optional(PrincipalSchema),
               },
               {
-                description: "Who may do what. Root and the daemon's own user are admin without being named.",
+                description:
+                  "Who may do what. Root and the daemon's own user are admin without being named; whoever is not named may do nothing. Without this section whoever may connect may do everything.",
               },
             ),
           ),
@@ -70,15 +71,25 @@ const AdminSchema = mapping(
         {
           address: value("tcp-address", {
             description:
-              "Where the API is served by TCP. Without `tokens` or a client certificate: a loopback address only.",
+              "Where the API is served by TCP. Without `tokens` or `tls.client_ca`: a loopback address only, and everyone may look but change nothing.",
           }),
-          tokens: optional(value("path", { description: "The file of hashed bearer tokens." })),
+          tokens: optional(
+            value("path", {
+              description:
+                "The file of those who may, with hashed bearer tokens and names of certificates: a line each, as `handoffd token new` writes them. Mode 0600 or 0640. Read again at a reload.",
+            }),
+          ),
           tls: optional(
             mapping(
               {
                 cert: value("path", { description: "The certificate chain, PEM." }),
                 key: value("path", { description: "Its private key, PEM." }),
-                client_ca: optional(value("path", { description: "Who signs client certificates, PEM." })),
+                client_ca: optional(
+                  value("path", {
+                    description:
+                      "Who signs client certificates, PEM. A certificate is another way than a token, never needed beside one; its role stands in `tokens`, without which it is `read`.",
+                  }),
+                ),
               },
               { description: "TLS for the API." },
             ),
@@ -106,7 +117,11 @@ export const ConfigFileSchema = mapping(
     admin: optional(AdminSchema),
     metrics: optional(
       mapping(
-        { address: value("tcp-address", { description: "Where /metrics is served, beside the API." }) },
+        {
+          address: value("tcp-address", {
+            description: "Where /metrics is served, beside the API, to everyone who can reach it.",
+          }),
+        },
         { description: "An own address for metrics; without this section /metrics is part of the API." },
       ),
     ),

@@ -157,12 +157,19 @@ function checkAdmin(draft: ConfigDraft, report: Report, accounts: AccountCheck):
   for (const role of ["read", "deploy", "admin"] as const) {
     accounts.principal(["admin", "socket", "roles", role], socket?.roles?.[role]);
   }
-  if (http?.address === undefined || http.tokens !== undefined || http.tls?.client_ca !== undefined) return;
+  if (http?.address === undefined) return;
   const { host } = parseTcpAddress(http.address);
   if (host === "::1" || (isIPv4(host) && host.startsWith("127."))) return;
+  if (http.tokens !== undefined && http.tls === undefined) {
+    report.warn(
+      ["admin", "http"],
+      `"${http.address}" can be reached from other hosts, and tokens travel there in clear text; add tls:, or let nothing but a proxy with TLS reach it`,
+    );
+  }
+  if (http.tokens !== undefined || http.tls?.client_ca !== undefined) return;
   report.wrong(
     ["admin", "http", "address"],
-    `"${http.address}" can be reached from other hosts, and nothing says who may deploy; use a loopback address such as 127.0.0.1:9700, with a tunnel or a proxy that checks its callers`,
+    `"${http.address}" can be reached from other hosts, and nothing says who asks; add tokens: (handoffd token new) or tls: with client_ca, or use a loopback address such as 127.0.0.1:9700, where everyone may look and nobody may change anything`,
   );
 }
 

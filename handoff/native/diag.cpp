@@ -70,8 +70,9 @@ struct Request {
 
   template <typename Struct>
   void Append(const Struct& value) {
-    const auto* from = reinterpret_cast<const uint8_t*>(&value);
-    bytes.insert(bytes.end(), from, from + sizeof(value));
+    const size_t at = bytes.size();
+    bytes.resize(at + sizeof(value));
+    std::memcpy(bytes.data() + at, &value, sizeof(value));
   }
 };
 
@@ -96,6 +97,26 @@ Request InetDump(int family, uint32_t states, const std::vector<uint8_t>& byteco
     request.Append(attribute);
     request.bytes.insert(request.bytes.end(), bytecode.begin(), bytecode.end());
   }
+  return request;
+}
+
+// Asks for the queues of unix sockets in `states`: of the one with that inode or, in a dump, of all.
+Request UnixQueueRequest(uint16_t flags, uint32_t states, uint32_t inode) {
+  nlmsghdr header{};
+  unix_diag_req body{};
+  header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  header.nlmsg_flags = flags;
+  header.nlmsg_len = static_cast<uint32_t>(sizeof(header) + sizeof(body));
+  body.sdiag_family = AF_UNIX;
+  body.udiag_states = states;
+  body.udiag_ino = inode;
+  body.udiag_show = UDIAG_SHOW_RQLEN;
+  // INET_DIAG_NOCOOKIE: whichever socket has that inode.
+  body.udiag_cookie[0] = UINT32_MAX;
+  body.udiag_cookie[1] = UINT32_MAX;
+  Request request;
+  request.Append(header);
+  request.Append(body);
   return request;
 }
 
@@ -293,31 +314,28 @@ Status CountByMark(uint32_t states, uint32_t value, uint32_t mask, std::map<uint
 }
 
 Status UnixListenQueue(uint32_t inode, Queue* out) {
-  nlmsghdr header{};
-  unix_diag_req body{};
-  header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  header.nlmsg_flags = NLM_F_REQUEST;
-  header.nlmsg_len = static_cast<uint32_t>(sizeof(header) + sizeof(body));
-  body.sdiag_family = AF_UNIX;
-  body.udiag_states = UINT32_MAX;
-  body.udiag_ino = inode;
-  body.udiag_show = UDIAG_SHOW_RQLEN;
-  // INET_DIAG_NOCOOKIE: whichever socket has that inode.
-  body.udiag_cookie[0] = UINT32_MAX;
-  body.udiag_cookie[1] = UINT32_MAX;
-  Request request;
-  request.Append(header);
-  request.Append(body);
-
   uint8_t state = 0;
   bool interrupted = false;
   const Status status = Ask(
-      request, false,
+      UnixQueueRequest(NLM_F_REQUEST, UINT32_MAX, inode), false,
       [&](const uint8_t* bytes, size_t length) { return ParseUnixQueue(bytes, length, &state, out); },
       &interrupted);
   if (!status.ok()) return status;
   if (state != kTcpListen) return Failed("recv", EINVAL);
   return Ok();
+}
+
+Status UnixListenQueues(std::map<uint32_t, Queue>* out) {
+  return Dump(
+      UnixQueueRequest(NLM_F_REQUEST | NLM_F_DUMP, 1u << kTcpListen, 0), [&] { out->clear(); },
+      [&](const uint8_t* bytes, size_t length) {
+        unix_diag_msg message;
+        uint8_t state = 0;
+        Queue queue;
+        if (!Read(bytes, length, &message) || !ParseUnixQueue(bytes, length, &state, &queue)) return false;
+        (*out)[message.udiag_ino] = queue;
+        return true;
+      });
 }
 
 }  // namespace handoff

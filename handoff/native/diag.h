@@ -36,5 +36,8 @@ Status DiagConnection(const Address& local, const Address& remote, InetSocket* o
 Status CountByMark(uint32_t states, uint32_t value, uint32_t mask, std::map<uint32_t, uint32_t>* out);
 // ENOENT when no unix socket has that inode, EINVAL when it does not listen.
 Status UnixListenQueue(uint32_t inode, Queue* out);
+// Of every listening unix socket of the network namespace, by inode. One dump: the kernel looks at each unix
+// socket once, where a question by inode looks at all of them to find one.
+Status UnixListenQueues(std::map<uint32_t, Queue>* out);
 
 }  // namespace handoff

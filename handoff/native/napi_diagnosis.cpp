@@ -67,6 +67,21 @@ Napi::Value JsUnixListenQueue(const Info& info) {
   return FromQueue(info.Env(), queue);
 }
 
+Napi::Value JsUnixListenQueues(const Info& info) {
+  const Napi::Env env = info.Env();
+  std::map<uint32_t, Queue> queues;
+  Check(env, UnixListenQueues(&queues));
+  Napi::Array result = Napi::Array::New(env, queues.size());
+  uint32_t at = 0;
+  for (const auto& [inode, queue] : queues) {
+    Napi::Array pair = Napi::Array::New(env, 2);
+    pair.Set(0u, inode);
+    pair.Set(1u, FromQueue(env, queue));
+    result.Set(at++, pair);
+  }
+  return result;
+}
+
 }  // namespace
 
 void ExportDiagnosis(Napi::Object* exports) {
@@ -74,6 +89,7 @@ void ExportDiagnosis(Napi::Object* exports) {
   Export(exports, "diagConnection", JsDiagConnection);
   Export(exports, "countByMark", JsCountByMark);
   Export(exports, "unixListenQueue", JsUnixListenQueue);
+  Export(exports, "unixListenQueues", JsUnixListenQueues);
 }
 
 }  // namespace handoff

@@ -17,7 +17,15 @@ test("who asked is read from the connection by the kernel, and becomes requested
   const name = user === undefined ? `uid ${uid}` : `${user} (uid ${uid})`;
   expect((await client.deploy("api")).requestedBy).toBe(name);
   expect(operations.callers).toEqual([
-    { transport: "unix", pid: process.pid, uid, gid: process.getgid?.(), name },
+    {
+      transport: "unix",
+      pid: process.pid,
+      uid,
+      gid: process.getgid?.(),
+      name,
+      role: "admin",
+      services: null,
+    },
   ]);
 });
 

@@ -146,13 +146,13 @@ test("a change that comes while the record is being read is not missed", async (
   operations.getDeploy = (asked) => {
     const deploy = read(asked);
     reads += 1;
-    // The second reading is the stream's first: the deploy ends before it has been told.
+    // The second reading is the stream's first: the deploy ends before it has been told, and only its end is shown.
     if (reads === 2) operations.enter(id, "succeeded");
     return deploy;
   };
   const kinds: string[] = [];
   for await (const message of client.deployEvents(id)) kinds.push(message.kind);
-  expect(kinds).toEqual(["event", "deploy", "end"]);
+  expect(kinds).toEqual(["event", "end"]);
 });
 
 test("a deploy's stream has no events of another deploy", async () => {
@@ -170,26 +170,63 @@ test("the stream of an unknown deploy is a 404", async () => {
   expect((await ask("GET", "/v1/deploys/d-9/events")).status).toBe(404);
 });
 
-test("a reader that does not read is dropped once too much waits for it, and the others are not held up", async () => {
-  const { path, server, operations, client } = await serve({ streams: { limit: 64 * 1024 } });
+test("a reader that does not read holds nothing, is dropped, and learns on its return what is gone", async () => {
+  const { path, door, operations, client } = await serve({
+    operations: new FakeOperations(new EventLog({ capacity: 20 })),
+    streams: { heartbeatMs: 20, stallMs: 60 },
+  });
+  const responses: ServerResponse[] = [];
   const closed = new Set<ServerResponse>();
-  server.app.server.prependListener("request", (_request, response) => {
+  door.server.prependListener("request", (_request, response) => {
+    responses.push(response);
     response.once("close", () => closed.add(response));
   });
+  const { id } = operations.events.append(draft("before"));
   const idle = connect(path);
   idle.pause().on("error", () => undefined);
   idle.write("GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n");
-  await once(server.app.server, "request");
+  await once(door.server, "request");
   const other = await open(path, "/v1/events");
   // More than the kernel takes for a reader that does not read, in pieces that one that reads keeps up with.
   for (let n = 0; closed.size === 0; n += 1) {
     expect(n).toBeLessThan(1000);
     operations.events.append(draft(`${n}-${"x".repeat(32 * 1024)}-`));
     await until(other, `"${n}-`);
+    expect(responses[0]?.writableLength).toBeLessThan(256 * 1024);
   }
+  expect(closed).toEqual(new Set([responses[0]]));
   expect(other.destroyed).toBe(false);
   expect((await client.status()).pid).toBe(41);
+  const back = await take(client.events({ since: id }), 2);
+  expect(back.map(({ kind }) => kind)).toEqual(["gap", "event"]);
   idle.destroy();
+});
+
+test("a reader that was slow for a while gets everything, in order", async () => {
+  const { path, operations } = await serve();
+  const response = await open(path, "/v1/events");
+  for (let n = 0; n < 300; n += 1) operations.events.append(draft(`${n}-${"x".repeat(16 * 1024)}`));
+  operations.events.append(draft("last"));
+  const text = await until(response, '"last"');
+  const seen = [...text.matchAll(/"message":"(\d+)-/gu)].map(([, n]) => Number(n));
+  expect(seen).toEqual(Array.from({ length: 300 }, (_, n) => n));
+});
+
+test("an event is found by its id at once, whatever is not kept any more", () => {
+  const log = new EventLog({ capacity: 3, now: () => 0 });
+  expect(log.next(0)).toEqual({ event: null, missed: false });
+  for (const message of ["a", "b", "c", "d"]) log.append(draft(message));
+  const next = (id: number) => {
+    const { event, missed } = log.next(id);
+    return [event?.message ?? null, missed];
+  };
+  expect([next(0), next(1), next(3), next(4), next(99)]).toEqual([
+    ["b", true],
+    ["b", false],
+    ["d", false],
+    [null, false],
+    ["b", true],
+  ]);
 });
 
 test("an idle stream carries heart-beats, whose timer exists only while there are readers", async () => {
@@ -204,7 +241,9 @@ test("the timer of the heart-beats exists only while there are readers", async (
   const streams = new EventStreams();
   let left = (): void => undefined;
   const gone = new Promise<void>((resolve) => (left = resolve));
-  const server = createServer((_request, response) => void streams.open(response, left));
+  const server = createServer(
+    (_request, response) => void streams.open(response, {}, { next: () => null, onClose: left }),
+  );
   await new Promise<void>((resolve) => server.listen(path, resolve));
   onTestFinished(() => void server.close());
   expect([streams.readers, streams.beating]).toEqual([0, false]);

@@ -47,6 +47,8 @@ export class FakeOperations implements Operations {
     needsRestart: ["marks"],
     warnings: [],
   };
+  /** Thrown by everything that is read. */
+  blindness: unknown = null;
   #deploys = new Map<string, Deploy>();
   #clock = START;
 
@@ -55,14 +57,17 @@ export class FakeOperations implements Operations {
   }
 
   health(): Health {
+    this.#see();
     return this.health_;
   }
 
-  metrics(): Promise<MetricsPage> {
+  async metrics(): Promise<MetricsPage> {
+    this.#see();
     return Promise.resolve({ contentType: "text/plain; version=0.0.4", body: "handoffd_build_info 1\n" });
   }
 
   status(): Status {
+    this.#see();
     const slot = { weight: 0, queue: { length: 0, limit: 4096 } };
     return {
       version: "0.1.0",
@@ -100,7 +105,7 @@ export class FakeOperations implements Operations {
   }
 
   rollback(service: string, caller: Caller): Deploy {
-    const baking = this.#running();
+    const baking = this.failure === null ? this.#running() : null;
     if (baking === null) return this.#begin(service, "40", {}, caller);
     return this.enter(baking.id, "rolling-back");
   }
@@ -115,7 +120,7 @@ export class FakeOperations implements Operations {
 
   resume(service: string, caller: Caller): Deploy {
     this.#known(service);
-    if (this.held === null) throw notHeld(service);
+    if (this.failure === null && this.held === null) throw notHeld(service);
     this.held = null;
     return this.#begin(service, this.version, { strategy: "recreate" }, caller);
   }
@@ -137,6 +142,7 @@ export class FakeOperations implements Operations {
   }
 
   listDeploys({ service, limit = 20, before }: DeployQuery): DeployList {
+    this.#see();
     if (service !== undefined) this.#known(service);
     const newest = [...this.#deploys.values()].reverse();
     const from = before === undefined ? 0 : newest.findIndex(({ id }) => id === before) + 1;
@@ -145,6 +151,7 @@ export class FakeOperations implements Operations {
   }
 
   getDeploy(id: string): Deploy {
+    this.#see();
     const deploy = this.#deploys.get(id);
     if (deploy === undefined) throw deployUnknown(id);
     return deploy;
@@ -238,6 +245,10 @@ export class FakeOperations implements Operations {
     const { service, phase } = deploy;
     this.events.append({ type: "deploy.phase", service, deploy: id, phase, message: `deploy ${id} ${what}` });
     return deploy;
+  }
+
+  #see(): void {
+    if (this.blindness instanceof Error) throw this.blindness;
   }
 
   #asked(caller: Caller): void {

@@ -13,6 +13,7 @@ test("POST /v1/reload answers with what has changed, and the daemon learns who a
 
 test.each([
   ["CONFIG_INVALID", 400, 2],
+  ["TOKENS_INVALID", 400, 2],
   ["RELOAD_REFUSED", 409, 4],
   ["RELOAD_IN_PROGRESS", 409, 4],
   ["RELOAD_WITHOUT_FILE", 409, 4],

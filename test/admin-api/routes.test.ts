@@ -2,7 +2,7 @@ import { Ajv } from "ajv";
 import { expect, test } from "vitest";
 
 import * as schemas from "../../admin-api/schemas.ts";
-import { serve } from "./serving.ts";
+import { ROOT, serve } from "./serving.ts";
 
 const ajv = new Ajv({ allowUnionTypes: true })
   .addFormat("date-time", /^\d{4}-\d\d-\d\dT[\d:.]+Z$/)
@@ -25,7 +25,7 @@ test.each([
   ["/v1/deploys", schemas.DeployList],
 ] as const)("GET %s answers with the body that its schema describes", async (path, schema) => {
   const { ask, operations } = await serve();
-  operations.deploy("api", {}, { transport: "unix", pid: 1, uid: 0, gid: 0, name: "root (uid 0)" });
+  operations.deploy("api", {}, ROOT);
   const { status, headers, body } = await ask("GET", path);
   expect(status).toBe(200);
   expect(headers["content-type"]).toMatch(/^application\/json/);

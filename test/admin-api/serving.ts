@@ -1,6 +1,7 @@
 /** The real server on a real unix socket of a directory of its own, with a fake daemon behind it. */
 import { mkdtemp, rm } from "node:fs/promises";
-import { type IncomingHttpHeaders, request } from "node:http";
+import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from "node:http";
+import type { RequestOptions } from "node:https";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,13 +10,24 @@ import { type Logger, pino } from "pino";
 import { onTestFinished } from "vitest";
 
 import { Client } from "../../admin-api/client.ts";
+import type { Access, Peer } from "../../admin-api/access.ts";
+import type { RateLimits } from "../../admin-api/gate.ts";
 import type { EventStreamsOptions } from "../../admin-api/event-stream.ts";
-import type { Caller } from "../../admin-api/operations.ts";
+import type { Door } from "../../admin-api/door.ts";
+import type { UnixCaller } from "../../admin-api/operations.ts";
 import { type AdminServer, createServer } from "../../admin-api/server.ts";
 import { native } from "../../handoff/native.ts";
 import { FakeOperations } from "./fake-operations.ts";
 
-export const ROOT: Caller = { transport: "unix", pid: 4711, uid: 0, gid: 0, name: "root (uid 0)" };
+export const ROOT: UnixCaller = {
+  transport: "unix",
+  pid: 4711,
+  uid: 0,
+  gid: 0,
+  name: "root (uid 0)",
+  role: "admin",
+  services: null,
+};
 
 export interface LogLine {
   readonly level: number;
@@ -34,6 +46,8 @@ export interface Serving {
   readonly path: string;
   readonly operations: FakeOperations;
   readonly server: AdminServer;
+  /** Of the unix socket. */
+  readonly door: Door;
   readonly client: Client;
   /** Everything that was logged so far. */
   readonly log: readonly LogLine[];
@@ -48,21 +62,31 @@ export interface Serving {
 export interface ServingOptions {
   readonly operations?: FakeOperations;
   readonly streams?: EventStreamsOptions;
-  readonly peerOf?: (socket: Socket) => Caller;
+  readonly peerOf?: (socket: Socket) => Peer;
+  readonly access?: Access;
+  readonly limits?: RateLimits;
   /** Where to listen: by default in a new directory. */
   readonly path?: string;
 }
 
 /** Everything is closed and removed when the test has finished. */
 export async function serve(options: ServingOptions = {}): Promise<Serving> {
-  const { operations = new FakeOperations(), streams = {}, peerOf = () => ROOT } = options;
+  const { operations = new FakeOperations(), streams = {}, access, limits } = options;
+  const peerOf: (socket: Socket) => Peer = options.peerOf ?? (() => ROOT);
   const path = options.path ?? join(await temporaryDirectory(), "admin.sock");
   const log: LogLine[] = [];
-  const server = createServer({ operations, log: collecting(log), peerOf, streams });
-  await server.listenOn(listeningOn(path));
+  const server = createServer({
+    operations,
+    log: collecting(log),
+    peerOf,
+    streams,
+    ...(access !== undefined && { access }),
+    ...(limits !== undefined && { limits }),
+  });
+  const door = await server.listenOn(listeningOn(path));
   onTestFinished(() => server.close());
   const client = new Client({ socketPath: path });
-  return { path, operations, server, client, log, ask: (...question) => ask(path, ...question) };
+  return { path, operations, server, door, client, log, ask: (...question) => ask(path, ...question) };
 }
 
 /** A descriptor as the daemon has it: bound and listening, and nothing of Node's. */
@@ -91,22 +115,29 @@ export async function ask(
   body?: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
+  return answerOf(request, { socketPath, method, path, headers, agent: false }, body);
+}
+
+/** The whole answer to a request, over whatever `send` and `options` reach. */
+export async function answerOf(
+  send: (options: RequestOptions, answered: (response: IncomingMessage) => void) => ClientRequest,
+  options: RequestOptions,
+  body: unknown,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const type: Readonly<Record<string, string>> =
       body === undefined ? {} : { "content-type": "application/json" };
-    const asked = request(
-      { socketPath, method, path, headers: { ...type, ...headers }, agent: false },
-      (response) => {
-        let text = "";
-        response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-        response.once("error", reject);
-        response.once("end", () => {
-          const json = response.headers["content-type"]?.includes("json") === true;
-          const parsed = (json && text !== "" ? JSON.parse(text) : {}) as Answer["body"];
-          resolve({ status: response.statusCode ?? 0, headers: response.headers, text, body: parsed });
-        });
-      },
-    );
+    const headers = { ...type, ...(options.headers as Readonly<Record<string, string>>) };
+    const asked = send({ ...options, headers }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+      response.once("error", reject);
+      response.once("end", () => {
+        const json = response.headers["content-type"]?.includes("json") === true;
+        const parsed = (json && text !== "" ? JSON.parse(text) : {}) as Answer["body"];
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, text, body: parsed });
+      });
+    });
     asked.once("error", reject);
     asked.end(body === undefined || typeof body === "string" ? body : JSON.stringify(body));
   });

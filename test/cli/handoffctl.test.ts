@@ -167,8 +167,8 @@ test("a daemon that does not answer is exit code 3 and says where it was looked 
 });
 
 test("a refusal for lack of permission is exit code 5", async () => {
-  const { path, server } = await serve();
-  server.app.server.prependListener("request", (_request, response) => {
+  const { path, door } = await serve();
+  door.server.prependListener("request", (_request, response) => {
     const problem = { code: "FORBIDDEN", status: 403, detail: "Not you.", title: "", type: "urn:x" };
     response.writeHead(403, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
   });

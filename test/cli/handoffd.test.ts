@@ -1,7 +1,10 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 
 import { expect, test } from "vitest";
 
+import { findToken, parseTokens } from "../../admin-api/tokens.ts";
+import { temporaryDirectory } from "../admin-api/serving.ts";
 import { root } from "../support/paths.ts";
 import { command } from "./command-line.ts";
 
@@ -9,6 +12,31 @@ test("version prints the package's version", async () => {
   const { version } = JSON.parse(readFileSync(`${root}/package.json`, "utf8")) as { version: string };
   const { code, stdout } = await command("handoffd", ["version"]).ended;
   expect([code, stdout]).toEqual([0, `${version}\n`]);
+});
+
+test("token new prints a token once, and appends the line that lets it in", async () => {
+  const file = join(await temporaryDirectory(), "tokens");
+  const args = ["token", "new", "ci", "--role", "deploy", "--service", "api", "--expires", "2027-01-31"];
+  const { code, stdout } = await command("handoffd", [...args, "--file", file]).ended;
+  expect(code).toBe(0);
+  const [, token = "", line = ""] = /^token {2}(\S+)\nline {3}(.+)\n$/u.exec(stdout) ?? [];
+  const text = readFileSync(file, "utf8");
+  expect([text, statSync(file).mode & 0o777]).toEqual([`${line}\n`, 0o600]);
+  expect(findToken(parseTokens(text, file), token)).toMatchObject({ name: "ci", services: ["api"] });
+  const json = await command("handoffd", [...args, "--json"]).ended;
+  expect(JSON.parse(json.stdout)).toEqual({
+    token: expect.any(String) as string,
+    line: expect.any(String) as string,
+  });
+});
+
+test.each([
+  ["a role that is none", ["token", "new", "ci", "--role", "boss"], "read, deploy or admin"],
+  ["a name that is none", ["token", "new", "c/i", "--role", "read"], "the name must be"],
+  ["no role", ["token", "new", "ci"], "--role"],
+])("a token with %s is exit code 2", async (_title, args, reason) => {
+  const { code, stdout, stderr } = await command("handoffd", args).ended;
+  expect([code, stdout, stderr]).toEqual([2, "", expect.stringContaining(reason)]);
 });
 
 test.each([

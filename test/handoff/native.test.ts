@@ -127,6 +127,7 @@ describe("errors", () => {
         pidfdGetfd: () => native.pidfdGetfd(self, 0), diagSockets: () => native.diagSockets("inet", 1, 0),
         diagConnection: () => native.diagConnection(...Array(2).fill({ family: "inet", host: "127.0.0.1", port: 1 })),
         countByMark: () => native.countByMark(2, 0, 0), unixListenQueue: () => native.unixListenQueue(1),
+        unixListenQueues: () => native.unixListenQueues(),
         spawn: () => native.spawn("/bin/true", ["true"], [], []),
       };
       for (const [name, attempt] of Object.entries(attempts)) {
@@ -149,6 +150,7 @@ describe("errors", () => {
       "diagConnection socket EMFILE",
       "countByMark socket EMFILE",
       "unixListenQueue socket EMFILE",
+      "unixListenQueues socket EMFILE",
       "spawn clone EMFILE",
     ]);
   });
@@ -650,6 +652,8 @@ describe("diagnosis", () => {
     native.connect(one, address);
     native.connect(own(native.socket("unix", "stream", true)), address);
     expect(native.unixListenQueue(fstatSync(server).ino)).toEqual({ length: 2, limit: 5 });
+    expect(new Map(native.unixListenQueues()).get(fstatSync(server).ino)).toEqual({ length: 2, limit: 5 });
+    expect(new Map(native.unixListenQueues()).has(fstatSync(one).ino)).toBe(false);
     expect(failureOf(() => native.unixListenQueue(fstatSync(one).ino))).toBe("EINVAL of recv");
     expect(failureOf(() => native.unixListenQueue(1))).toBe("ENOENT of recv");
   });

@@ -6,7 +6,7 @@ import type { Descriptor } from "../../handoff/descriptor.ts";
 import { slotName } from "../../handoff/listener.ts";
 import { native } from "../../handoff/native.ts";
 import { parseNetworks } from "../../handoff/network.ts";
-import { AbstractListener, UnixListener } from "../../handoff/unix-listener.ts";
+import { AbstractListener, queuesOfMany, UnixListener } from "../../handoff/unix-listener.ts";
 import { lost, startLoad } from "../support/load.ts";
 import { expectTableUnchanged } from "./native-support.ts";
 import {
@@ -37,6 +37,19 @@ it("a listener with a path gives everything to the slot with the weight, and not
     expect(listener.shares).toEqual([{ slot, share: 1 }]);
     expect(spreadUnix(listener, 50)).toEqual([0, 1, 2].map((each) => (each === slot ? 50 : 0)));
   }
+});
+
+it("the queues of many slots are read together, and are those that each slot says", async () => {
+  const few = await openUnix(path, 15);
+  expect(queuesOfMany([few])).toBeNull();
+  const more = await openUnix(`${folder.path}/other.sock`, 2);
+  more.steer([{ slot: 1, share: 1 }]);
+  const clients = Array.from({ length: 3 }, () => dialUnix(more.address));
+  const queues = queuesOfMany([few, more]);
+  const slots = [...few.slots, ...more.slots];
+  expect(slots.map(({ inode }) => queues?.get(inode))).toEqual(slots.map(({ queue }) => queue));
+  expect(more.slots.map(({ inode }) => queues?.get(inode)?.length)).toEqual([0, 3]);
+  for (const client of clients) client.close();
 });
 
 it("a listener with a path is moved 1,000 times under load, and no connection fails", async () => {

@@ -43,6 +43,8 @@ export interface DaemonOptions {
    */
   readonly config: Config | string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** What the first start waits for. Default "ready": every service serves. */
+  readonly awaits?: "ready" | "alive";
   /** Further arguments of `handoffd run`. */
   readonly arguments?: readonly string[];
 }
@@ -87,7 +89,7 @@ export class Daemon implements AsyncDisposable {
     try {
       for (const name of ["run", "state"]) mkdirSync(`${daemon.folder}/${name}`);
       daemon.configure(options.config);
-      await daemon.start();
+      await daemon.start(options.awaits);
       return daemon;
     } catch (error) {
       await daemon[Symbol.asyncDispose]();

@@ -229,7 +229,8 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-function install(releases: string, version: string, release: Release): void {
+/** Writes a release's scripts, `run` and `smoke`, into the folder of its version. */
+export function install(releases: string, version: string, release: Release): void {
   const { program, environment = {}, mode = 0o755, interpreter = "/bin/sh", smoke = "exit 0" } = release;
   const folder = `${releases}/${version}`;
   mkdirSync(folder, { recursive: true });

@@ -132,9 +132,6 @@ describe("a good file", () => {
       "listeners.adm.address",
       "services.api.fdstore.max",
       "services.api.external",
-      "admin.socket.roles",
-      "admin.http",
-      "metrics",
     ]);
     for (const { message } of problems)
       expect(message).toMatch(/is not in this version; .*; remove it or use /u);
