@@ -57,7 +57,8 @@ describe("take()", () => {
   it("shows a slot that it opens with its owner from the first moment: nobody takes it for an idle one", async () => {
     const listener = await openTcp("tcp:127.0.0.1:0", 1);
     const taken = listener.take("test/1");
-    await eventually("a new slot", () => listener.slots.length === 2);
+    // It is there before anything of it has to be waited for: the keeper, the proof.
+    while (listener.slots.length < 2) await Promise.resolve();
     expect(listener.slots[1]?.owner).toBe("test/1");
     await taken;
     expect(listener.slots[1]?.queue.length).toBe(0);
