@@ -142,7 +142,7 @@ export class TcpListener implements Listener {
   take(owner: string): Promise<Slot> {
     const turn = this.#turn.then(async () => {
       this.assertAlone();
-      const slot = this.#slots.find((candidate) => isFree(this, candidate)) ?? (await this.#grow());
+      const slot = this.#slots.find((candidate) => isFree(this, candidate)) ?? (await this.#grow(owner));
       slot.assertFresh(this.#options.backlog);
       if (this.#options.nextMark !== null) slot.mark = this.#options.nextMark();
       slot.owner = owner;
@@ -152,7 +152,7 @@ export class TcpListener implements Listener {
     return turn;
   }
 
-  async #grow(): Promise<Slot> {
+  async #grow(owner: string | null): Promise<Slot> {
     if (this.#slots.length >= MAX_SLOTS) {
       throw cannotListen(
         this.address,
@@ -161,6 +161,8 @@ export class TcpListener implements Listener {
       );
     }
     const slot = new Slot(this.#slots.length, listenOn(this.#options, this.#bound), tcpQueue);
+    // From here on others see it: an idle slot whose proof has just arrived would be given an acceptor.
+    slot.owner = owner;
     this.#slots.push(slot);
     try {
       await this.#admit(slot);
@@ -190,7 +192,7 @@ export class TcpListener implements Listener {
     if (this.#options.nextMark !== null) slot.mark = this.#options.nextMark();
     await this.#options.keeper().put(slotName(this.name, slot.index), slot.fd);
     this.#attach(this.#steering);
-    await this.prove(slot);
+    await this.#prove(slot, () => false, true);
   }
 
   steer(shares: readonly Share[], { sticky = null, guests = null }: SteerOptions = {}): void {
@@ -225,7 +227,12 @@ export class TcpListener implements Listener {
     throw foreignMember(this.address, [...new Set(names)].join(", "));
   }
 
-  async prove(slot: Slot, isOwners: (inode: number) => boolean = () => false): Promise<void> {
+  prove(slot: Slot, isOwners: (inode: number) => boolean = () => false): Promise<void> {
+    return this.#prove(slot, isOwners, slot.owner === null);
+  }
+
+  /** `isUnserved`: nobody else would take the proof's own connection out of the queue. */
+  async #prove(slot: Slot, isOwners: (inode: number) => boolean, isUnserved: boolean): Promise<void> {
     using _pins = this.honourPins();
     const before = slot.queue.length;
     let client;
@@ -236,7 +243,7 @@ export class TcpListener implements Listener {
     }
     try {
       await this.#assertArrived(slot, client, before, isOwners);
-      if (slot.owner === null) await this.#takeBack(slot, client, before);
+      if (isUnserved) await this.#takeBack(slot, client, before);
     } finally {
       client.resetAndDestroy();
     }
@@ -271,7 +278,6 @@ export class TcpListener implements Listener {
     }
   }
 
-  /** In an idle slot nobody else would take the proof's own connection out of the queue. */
   async #takeBack(slot: Slot, client: Socket, before: number): Promise<void> {
     // With others before it in the queue it is left to the acceptor that they need in any case.
     if (before > 0 || slot.holders.length > 0) return;

@@ -115,7 +115,9 @@ test.skipIf(!hasPrometheus)(
 
 /** Everything that happens to a service: deploys that go well and that do not, an end that nobody wanted, a daemon that dies. */
 async function live(daemon: Daemon, all: string): Promise<void> {
-  expect((await daemon.deploy("stubborn")).phase).toBe("succeeded");
+  // Long enough for a scrape to see a candidate with a share.
+  const body = { strategy: "canary", steps: [{ weight: "50%", for: "2s" }] };
+  expect((await daemon.deploy("stubborn", { body })).phase).toBe("succeeded");
   expect((await daemon.deploy("unhealthy")).phase).toBe("failed");
   const { id } = await daemon.deploy("dying", { until: ["baking"] });
   writeFileSync(`${all}/die`, "");

@@ -54,6 +54,16 @@ describe("a new listener", () => {
 });
 
 describe("take()", () => {
+  it("shows a slot that it opens with its owner from the first moment: nobody takes it for an idle one", async () => {
+    const listener = await openTcp("tcp:127.0.0.1:0", 1);
+    const taken = listener.take("test/1");
+    // It is there before anything of it has to be waited for: the keeper, the proof.
+    while (listener.slots.length < 2) await Promise.resolve();
+    expect(listener.slots[1]?.owner).toBe("test/1");
+    await taken;
+    expect(listener.slots[1]?.queue.length).toBe(0);
+  });
+
   it("gives the lowest slot that nobody has, and opens one where there is none", async () => {
     const listener = await openTcp("tcp:127.0.0.1:0", 4);
     expect(listener.slots.map(({ owner }) => owner)).toEqual(["test/0", "test/1", "test/2", "test/3"]);
