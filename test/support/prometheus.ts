@@ -227,7 +227,7 @@ export interface Bridge extends AsyncDisposable {
 }
 
 /** TCP in front of a unix socket, which Prometheus cannot scrape. When nobody listens there, connections are cut. */
-export async function openBridge(path: string): Promise<Bridge> {
+async function openBridge(path: string): Promise<Bridge> {
   const open = new Set<Socket>();
   const server = createServer((client) => {
     const socket = connect(path);
