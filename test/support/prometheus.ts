@@ -2,16 +2,13 @@
  * A real Prometheus (Debian's package) for a test, in a folder of its own, on a port that the kernel chose.
  *
  * ```ts
- * await using bridge = await openBridge(daemon.socket);
- * await using prometheus = await startPrometheus({ config: scrape(bridge.address), rules: [text] });
+ * await using prometheus = await startPrometheus({ config: scrape("127.0.0.1:9100"), rules: [text] });
  * await prometheus.until("up == 1");
  * const [series] = await prometheus.query("handoffd_build_info");
  * ```
  */
 import { spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
@@ -219,37 +216,4 @@ async function listening(process: Process, output: string[]): Promise<string> {
 
 function toNumber(text: string): number {
   return text === "+Inf" ? Infinity : text === "-Inf" ? -Infinity : Number(text);
-}
-
-export interface Bridge extends AsyncDisposable {
-  /** "127.0.0.1:PORT" */
-  readonly address: string;
-}
-
-/** TCP in front of a unix socket, which Prometheus cannot scrape. When nobody listens there, connections are cut. */
-async function openBridge(path: string): Promise<Bridge> {
-  const open = new Set<Socket>();
-  const server = createServer((client) => {
-    const socket = connect(path);
-    for (const each of [client, socket]) {
-      open.add(each);
-      each.on("error", () => undefined); // The other side is told by the end of it.
-      each.once("close", () => {
-        open.delete(each);
-        client.destroy();
-        socket.destroy();
-      });
-    }
-    client.pipe(socket).pipe(client);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    [Symbol.asyncDispose]: async () => {
-      server.close();
-      for (const each of open) each.destroy();
-      await once(server, "close");
-    },
-  };
 }
