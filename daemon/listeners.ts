@@ -2,14 +2,16 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { formatHostPort } from "../handoff/address.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
+import { openInherited, resumeInherited } from "../handoff/inherited-listener.ts";
 import { type Listener, type ListenerOptions, parseSlotName } from "../handoff/listener.ts";
 import { native, SO } from "../handoff/native.ts";
+import type { Given } from "../handoff/service-manager.ts";
 import type { Share } from "../handoff/steering.ts";
 import { TcpListener } from "../handoff/tcp-listener.ts";
 import { AbstractListener, UnixListener } from "../handoff/unix-listener.ts";
 import type { Config, ListenerConfig } from "./config/config.ts";
 import type { Marks } from "./marks.ts";
-import { addressChanged, notRemembered, slotsMissing } from "./errors.ts";
+import { addressChanged, inheritedTwice, notInherited, notRemembered, slotsMissing } from "./errors.ts";
 import { holdersOf, nameHolder } from "./proc.ts";
 import type { ServiceRecord } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -21,7 +23,7 @@ import type { Surroundings } from "./surroundings.ts";
 export async function openListeners(
   config: Config,
   records: ReadonlyMap<string, ServiceRecord | null>,
-  kept: Map<string, Descriptor>,
+  { kept, sockets }: { readonly kept: Map<string, Descriptor>; readonly sockets: readonly Given[] },
   marks: Marks | null,
   listeners: Map<string, Listener>,
   surroundings: Surroundings,
@@ -52,12 +54,16 @@ export async function openListeners(
     const shares = sharesOf(each.name, slots.length, record);
     listeners.set(
       each.name,
-      slots.length === 0 ? await open(options, each) : resume(options, each, slots, shares),
+      slots.length === 0 ? await open(options, each, sockets) : resume(options, each, slots, shares),
     );
   }
 }
 
-function open(options: ListenerOptions, { address }: ListenerConfig): Promise<Listener> {
+function open(
+  options: ListenerOptions,
+  { address }: ListenerConfig,
+  sockets: readonly Given[],
+): Promise<Listener> {
   switch (address.kind) {
     case "tcp":
       return TcpListener.open(options, address);
@@ -66,7 +72,7 @@ function open(options: ListenerOptions, { address }: ListenerConfig): Promise<Li
     case "abstract":
       return AbstractListener.open(options, address.name);
     case "inherited":
-      throw new Error("inherited addresses are refused by the configuration");
+      return openInherited(options, inherited(address.name, sockets));
   }
 }
 
@@ -87,8 +93,21 @@ function resume(
       return AbstractListener.resume(options, address.name, slot);
     }
     case "inherited":
-      throw new Error("inherited addresses are refused by the configuration");
+      // The unit may have gone, or give another socket: the one in use is the one that was kept.
+      return resumeInherited(options, slots, shares);
   }
+}
+
+/** The socket of that FileDescriptorName; a duplicate, which is the caller's. */
+function inherited(name: string, sockets: readonly Given[]): Descriptor {
+  const found = sockets.filter((socket) => socket.name === name);
+  const [first] = found;
+  if (first === undefined) {
+    const names = [...new Set(sockets.map((socket) => socket.name))];
+    throw notInherited(name, names);
+  }
+  if (found.length > 1) throw inheritedTwice(name, found.length);
+  return first.descriptor.duplicate();
 }
 
 /** SO_MARK of every slot that was kept: its connections bear it, and no other's may. */

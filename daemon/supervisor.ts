@@ -2,7 +2,6 @@
  * The daemon's whole: its listeners, its services, and what the API may ask of them (Operations). It has no policy of its own.
  */
 import { openSync } from "node:fs";
-import { join } from "node:path";
 import type { Logger } from "pino";
 import { deployUnknown, serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
@@ -10,23 +9,26 @@ import type { Caller, MetricsPage, Operations } from "../admin-api/operations.ts
 import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "../admin-api/schemas.ts";
 import { type Deployment, isTerminal, type Wish } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
-import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
+import { sortGiven } from "../handoff/fdstore.ts";
+import { NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
+import type { Given } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config } from "./config/config.ts";
 import { parseDuration } from "./config/values.ts";
-import { pause } from "./ending.ts";
 import { stepsUnusable } from "./errors.ts";
+import { Keeping } from "./keeping.ts";
 import { marksOf, openListeners } from "./listeners.ts";
 import { Marks } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { Service } from "./service.ts";
+import { managerPid } from "./systemd.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { deployBody, listenerBody, serviceBody } from "./view.ts";
 
 const PAGE = 20;
-const KEEPER_RETRY_MS = 1_000;
+const STOP_GRACE_MS = 5_000;
 
 export class Supervisor implements Operations {
   readonly events = new EventLog();
@@ -38,8 +40,7 @@ export class Supervisor implements Operations {
   readonly #store: SnapshotStore;
   readonly #listeners = new Map<string, Listener>();
   readonly #services = new Map<string, Service>();
-  #keeper: Keeper = NO_KEEPER;
-  #keeperPid: number | null = null;
+  #keeping: Keeping | null = null;
   #marks: Marks | null = null;
   #isStopping = false;
 
@@ -51,7 +52,7 @@ export class Supervisor implements Operations {
     this.#surroundings = {
       runtime: config.paths.runtime,
       state: config.paths.state,
-      keeper: () => this.#keeper,
+      keeper: () => this.#keeping ?? NO_KEEPER,
       devNull: openSync("/dev/null", "r+"),
       log,
       tally: this.#metrics,
@@ -65,31 +66,35 @@ export class Supervisor implements Operations {
         const counts = this.#marks?.count();
         return counts === undefined ? null : marks.reduce((sum, mark) => sum + (counts.get(mark) ?? 0), 0);
       },
-      keepers: () => new Set([process.pid, ...(this.#keeperPid === null ? [] : [this.#keeperPid])]),
+      keepers: () =>
+        new Set([process.pid, managerPid(), ...(this.#keeping?.pid == null ? [] : [this.#keeping.pid])]),
     };
   }
 
   /**
    * Opens the listeners (or goes on with those that a dead daemon's keeper holds) and begins every service. Returns when
-   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open.
+   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open. `given` is what
+   * the service manager gave; it is the supervisor's from here on.
    */
-  static async open(config: Config, log: Logger): Promise<Supervisor> {
+  static async open(config: Config, log: Logger, given: readonly Given[] = []): Promise<Supervisor> {
     const supervisor = new Supervisor(config, log);
-    const kept = await supervisor.#openKeeper();
+    const { kept: stored, sockets } = sortGiven(given);
+    const kept = await supervisor.#openKeeper(stored);
     const isRecovery = kept.size > 0;
     try {
-      await supervisor.#begin(kept);
+      await supervisor.#begin(kept, sockets);
     } catch (error) {
       // What a dead daemon has left stays with its keeper, for a start that succeeds.
       if (!isRecovery) await supervisor.#closeListeners();
       throw error;
     } finally {
       for (const descriptor of kept.values()) descriptor.close();
+      for (const { descriptor } of sockets) descriptor.close();
     }
     return supervisor;
   }
 
-  async #begin(kept: Map<string, Descriptor>): Promise<void> {
+  async #begin(kept: Map<string, Descriptor>, sockets: readonly Given[]): Promise<void> {
     const records = new Map(this.#config.services.map(({ name }) => [name, this.#store.read(name)]));
     const isRecovery = kept.size > 0;
     if (this.#config.marks !== null) {
@@ -102,7 +107,14 @@ export class Supervisor implements Operations {
         this.#log.warn("connections are not counted per generation: setting SO_MARK needs CAP_NET_ADMIN");
       }
     }
-    await openListeners(this.#config, records, kept, this.#marks, this.#listeners, this.#surroundings);
+    await openListeners(
+      this.#config,
+      records,
+      { kept, sockets },
+      this.#marks,
+      this.#listeners,
+      this.#surroundings,
+    );
     for (const config of this.#config.services) {
       const listeners = new Map(config.listeners.map((name) => [name, this.#listener(name)]));
       this.#services.set(config.name, new Service(config, listeners, this.#store, this.#surroundings));
@@ -123,7 +135,7 @@ export class Supervisor implements Operations {
     for (const [name, service] of this.#services)
       await this.#beginService(service, records.get(name) ?? null, isRecovery, kept);
     const unused = [...kept.keys()];
-    if (unused.length > 0) await this.#keeper.remove(unused);
+    if (unused.length > 0) await this.#surroundings.keeper().remove(unused);
   }
 
   async #beginService(
@@ -136,55 +148,50 @@ export class Supervisor implements Operations {
     else await service.begin(record);
   }
 
-  async #openKeeper(): Promise<Map<string, Descriptor>> {
-    if (this.#config.keeper === "off") return new Map();
-    const path = join(this.#config.paths.runtime, "keeper.sock");
-    const keeper = KeeperProcess.connect(path) ?? this.#startKeeper();
-    this.#useKeeper(keeper);
-    return keeper.list();
-  }
-
-  #useKeeper(keeper: KeeperProcess): void {
-    this.#keeper = keeper;
-    this.#keeperPid = keeper.pid;
-    keeper.watch(() => {
-      if (!this.#isStopping) void this.#replaceKeeper(keeper);
-    });
-  }
-
-  /** The keeper has died, or does not answer: another one gets everything again, and then the old one ends for certain. */
-  async #replaceKeeper(old: KeeperProcess): Promise<void> {
-    this.#surroundings.say(
+  async #openKeeper(stored: Map<string, Descriptor>): Promise<Map<string, Descriptor>> {
+    const { keeping, kept } = await Keeping.open(
       {
-        type: "keeper.lost",
-        message: "the keeper has ended or does not answer; another one is given every slot",
+        keeper: this.#config.keeper,
+        runtime: this.#config.paths.runtime,
+        devNull: this.#surroundings.devNull,
+        environment: process.env,
+        log: this.#log,
+        say: this.#surroundings.say,
+        keepAll: async () => {
+          for (const listener of this.#listeners.values()) await listener.keep();
+          for (const service of this.#services.values()) await service.keep();
+        },
       },
-      "error",
+      stored,
     );
-    while (!this.#isStopping) {
-      try {
-        this.#useKeeper(this.#startKeeper());
-        for (const listener of this.#listeners.values()) await listener.keep();
-        for (const service of this.#services.values()) await service.keep();
-        break;
-      } catch (error) {
-        this.#log.error({ err: error }, "slots are not held outside the daemon; trying again");
-        await pause(KEEPER_RETRY_MS);
-      }
-    }
-    old.kill();
+    this.#keeping = keeping;
+    this.#log.info({ keeper: keeping.kind }, "sockets are held outside the daemon");
+    return kept;
   }
 
-  #startKeeper(): KeeperProcess {
-    const path = join(this.#config.paths.runtime, "keeper.sock");
-    return KeeperProcess.start(path, [this.#surroundings.devNull, 1, 2]);
-  }
-
-  /** Drains and ends every service, closes every listener, lets the keeper go. */
+  /**
+   * Drains and ends every service, closes every listener, lets the keeper go. With systemd's fdstore the listeners stay: what waits
+   * in them is the next daemon's, or ends with the unit, as systemd sees fit (FileDescriptorStorePreserve=).
+   */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await Promise.all([...this.#services.values()].map((service) => service.stop()));
-    await this.#closeListeners();
+    if (this.#keeping?.kind === "systemd") this.#keeping.close();
+    else await this.#closeListeners();
+  }
+
+  /** Stops acting, and ends nothing: another daemon will go on, as after a crash. false: nothing would be left to go on with. */
+  leave(): boolean {
+    if (this.#keeping === null || this.#keeping.kind === "none") return false;
+    this.#isStopping = true;
+    this.#keeping.close();
+    return true;
+  }
+
+  /** The longest that `stop` may take by the configuration, in milliseconds. */
+  get longestStopMs(): number {
+    const drains = this.#config.services.map(({ drain }) => drain.settleMs + drain.timeoutMs);
+    return Math.max(0, ...drains) + STOP_GRACE_MS;
   }
 
   /** Ends every process at once: the second SIGTERM. */
@@ -209,7 +216,7 @@ export class Supervisor implements Operations {
       }
     }
     this.#listeners.clear();
-    await this.#keeper.release();
+    await this.#surroundings.keeper().release();
   }
 
   // --- Operations ---

@@ -21,7 +21,7 @@ import {
 } from "./listener.ts";
 import { native, SO, TCP } from "./native.ts";
 import { connectPinned, serverSide } from "./pin.ts";
-import { Slot } from "./slot.ts";
+import { Slot, tcpQueue } from "./slot.ts";
 import { compileSteering, MAX_SLOTS, pinPorts, pinSource, type Share } from "./steering.ts";
 
 const PROOF_MS = 2_000;
@@ -56,6 +56,15 @@ export class TcpListener implements Listener {
     const local = native.localAddress(descriptor.fd);
     if (local.family === "unix") throw new Error("a TCP socket with a unix address");
     const bound: TcpAddress = { kind: "tcp", family: local.family, host: local.host, port: local.port };
+    return TcpListener.adopt(options, bound, descriptor);
+  }
+
+  /** Begins with the only member of a SO_REUSEPORT group, which listens already. Owns it, also on a failure. */
+  static async adopt(
+    options: ListenerOptions,
+    bound: TcpAddress,
+    descriptor: Descriptor,
+  ): Promise<TcpListener> {
     const slot = new Slot(0, descriptor, tcpQueue);
     const listener = new TcpListener(options, bound, [slot], [{ slot: 0, share: 1 }]);
     try {
@@ -311,10 +320,6 @@ export class TcpListener implements Listener {
     }
     return lost;
   }
-}
-
-function tcpQueue(slot: Slot): { length: number; limit: number } {
-  return native.listenQueue(slot.fd);
 }
 
 /** accept(2) that does not wait, on a socket that may be a blocking one: the loop must never hang in it. */

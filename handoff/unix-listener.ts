@@ -24,7 +24,8 @@ import {
   slotName,
 } from "./listener.ts";
 import { native } from "./native.ts";
-import { Slot } from "./slot.ts";
+import { holdShared, SharedListener } from "./shared-listener.ts";
+import { Slot, unixQueue } from "./slot.ts";
 import type { Share } from "./steering.ts";
 
 const NOTHING: ReadonlySet<string> = new Set();
@@ -192,100 +193,25 @@ export class UnixListener implements Listener {
   }
 }
 
-export class AbstractListener implements Listener {
-  readonly name: string;
-  readonly protocol = "unix";
-  readonly mode = "shared";
-  readonly address: string;
-  readonly shares: readonly Share[] = [{ slot: 0, share: 1 }];
-  readonly #options: ListenerOptions;
-  readonly #slot: Slot;
-  #open = true;
-
-  private constructor(options: ListenerOptions, name: string, slot: Slot) {
-    this.name = options.name;
-    this.address = `@${name}`;
-    this.#options = options;
-    this.#slot = slot;
-  }
-
+export class AbstractListener extends SharedListener {
   static async open(options: ListenerOptions, name: string): Promise<AbstractListener> {
     const slot = new Slot(0, listenAt(`\0${name}`, `@${name}`, options), unixQueue);
-    try {
-      await options.keeper().put(slotName(options.name, 0), slot.fd);
-    } catch (error) {
-      slot.close();
-      throw error;
-    }
-    return new AbstractListener(options, name, slot);
+    return holdShared(new AbstractListener(options, "unix", `@${name}`, slot, abstractTarget(name)));
   }
 
   static resume(options: ListenerOptions, name: string, kept: Descriptor): AbstractListener {
-    return new AbstractListener(options, name, new Slot(0, kept, unixQueue));
+    const slot = new Slot(0, kept, unixQueue);
+    return new AbstractListener(options, "unix", `@${name}`, slot, abstractTarget(name));
   }
+}
 
-  get backlog(): number {
-    return this.#options.backlog;
-  }
-
-  get slots(): readonly Slot[] {
-    return this.#open ? [this.#slot] : [];
-  }
-
-  take(owner: string): Promise<Slot> {
-    // Whoever had it may go on: that is what shared means. The blocking mode is left alone for the same reason.
-    this.#slot.assertBacklog(this.#options.backlog);
-    this.#slot.owner = owner;
-    return Promise.resolve(this.#slot);
-  }
-
-  steer(): void {
-    // One slot: there is nothing to steer.
-  }
-
-  assertAlone(): void {
-    // One slot: there is nothing to join.
-  }
-
-  prove(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  probe(): ProbeTarget {
-    return { kind: "unix", path: `\0${this.address.slice(1)}` };
-  }
-
-  honourPins(): Disposable {
-    return NO_PINS;
-  }
-
-  halfOpen(): ReadonlySet<string> {
-    return NOTHING;
-  }
-
-  keep(): Promise<void> {
-    return keepSlots(this, this.#options.keeper());
-  }
-
-  async close(): Promise<number> {
-    if (!this.#open) return 0;
-    this.#open = false;
-    try {
-      await this.#options.keeper().remove([slotName(this.name, 0)]);
-      return this.#slot.queue.length;
-    } finally {
-      this.#slot.close();
-    }
-  }
+function abstractTarget(name: string): ProbeTarget {
+  return { kind: "unix", path: `\0${name}` };
 }
 
 /** Unlinks a socket's path. What else may stand there by now is not ours, and stays. */
 function removeSocket(path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path, { force: true });
-}
-
-function unixQueue(slot: Slot): { length: number; limit: number } {
-  return native.unixListenQueue(slot.inode);
 }
 
 /** A listening socket at `path`; the caller owns it. `shown` is the address as it was configured. */

@@ -93,7 +93,6 @@ describe("a good file", () => {
     const { code, problems } = refusalOf(() => loadText(DESIGN));
     expect(code).toBe("CONFIG_NOT_YET");
     expect(problems.map(({ path }) => path)).toEqual([
-      "listeners.adm.address",
       "services.api.deploy.steps",
       "services.api.deploy.share",
       "services.api.deploy.pin",
@@ -148,7 +147,6 @@ test.each([
   ["a queue that is not watched", "deploy: { watch: { queue: 0s } }"],
   ["rolling", "deploy: { strategy: rolling }"],
   ["recreate", "deploy: { strategy: recreate }"],
-  ["the journal", "output: journal"],
 ])("%s is not in this version", (_, line) => {
   const text = MINIMAL.replace("[web] }", `[web], ${line} }`);
   expect(refusalOf(() => loadText(text))).toMatchObject({ code: "CONFIG_NOT_YET", problems: [{ line: 5 }] });
