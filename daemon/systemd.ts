@@ -12,9 +12,9 @@ import { Notifier } from "../handoff/service-manager.ts";
 
 const ASK_MS = 2_000;
 const STATUS_DELAY_MS = 100;
-const EXTEND_EVERY_MS = 5_000;
+const EXTEND_EVERY_MS = 2_000;
 /** More than the distance, so that one late message changes nothing. */
-const EXTEND_BY_MS = 15_000;
+const EXTEND_BY_MS = 6_000;
 
 export class ServiceManager {
   readonly #notifier: Notifier | null;
@@ -164,7 +164,7 @@ function output(file: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile(file, args, { timeout: ASK_MS, killSignal: "SIGKILL" }, (error, stdout) => {
       if (error === null) resolve(stdout);
-      else reject(error);
+      else reject(new Error(`${file} ${args.join(" ")} failed`, { cause: error }));
     });
   });
 }

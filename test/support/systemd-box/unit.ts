@@ -25,7 +25,7 @@ export class Unit {
   /** Installs the unit with the drop-ins that this systemd understands. */
   static async install(box: Box, drops: readonly string[] = []): Promise<Unit> {
     const packaged = (name: string): string => readFileSync(`${root}/packaging/systemd/${name}`, "utf8");
-    box.write(`${FOLDER}/${UNIT}`, packaged(UNIT));
+    for (const name of [UNIT, "handoffd-leftovers.service"]) box.write(`${FOLDER}/${name}`, packaged(name));
     for (const name of drops) box.write(`${DROP_IN}/${name}`, packaged(`${UNIT}.d/${name}`));
     await box.run("systemctl", "daemon-reload");
     return new Unit(box);
