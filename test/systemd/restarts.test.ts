@@ -1,83 +1,97 @@
-/** The daemon's life under a real systemd, seen by clients: what is restarted, what is not, and what is lost. */
+/** What of the daemon ends and begins again under systemd 257, and that nobody notices: clients do not, instances are not restarted. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { lost, type Load } from "../support/load.ts";
 import { eventually } from "../support/processes.ts";
-import { Box, commandInBox } from "../support/systemd-box/box.ts";
-import { whyNoBox } from "../support/systemd-box/root.ts";
-import { Unit } from "../support/systemd-box/unit.ts";
-import { NOTHING } from "../support/stage.ts";
+import type { Unit } from "../support/systemd-box/unit.ts";
+import { BOOT_MS, configuration, expectAdopted, installed, startAnew, unnoticed } from "./scenario.ts";
 
-let box: Box;
 let unit: Unit;
-
 beforeAll(async () => {
-  const why = whyNoBox();
-  if (why !== null) throw new Error(why);
-  box = await Box.boot(257);
-  unit = await Unit.install(box, ["systemd-254.conf"]);
-  unit.configure({
-    listeners: { web: { address: "tcp:127.0.0.1:8080" } },
-    services: {
-      api: {
-        command: commandInBox("polite.mjs"),
-        version: "v1",
-        listeners: ["web"],
-        instances: 2,
-        deploy: { bake: "50ms" },
-        drain: { timeout: "20s" },
-      },
-    },
-  });
+  unit = await installed(257);
   await unit.systemctl("start");
-}, 400_000);
+}, BOOT_MS);
 afterAll(async () => {
-  await box[Symbol.asyncDispose]();
+  await unit.box[Symbol.asyncDispose]();
 });
 
-/** New connections and kept ones, while `act` happens. What was lost, by kind, of each. */
-async function underLoad(act: () => Promise<void>): Promise<void> {
-  await unit.untilRunning();
-  const target = "127.0.0.1:8080";
-  await using fresh = unit.load({ target, mode: "new", connections: 8, rate: 300 });
-  await using kept = unit.load({ target, mode: "keepalive", connections: 8, thinkMs: [0, 20], rate: 300 });
-  await Promise.all([fresh.started, kept.started]);
-  await act();
-  const reports = await Promise.all([fresh, kept].map((load: Load) => load.stop()));
-  expect(reports.map((report) => lost(report))).toEqual([NOTHING, NOTHING]);
-}
+const kill = (signal: string, pid: number) => unit.box.run("kill", `-${signal}`, String(pid));
 
-test("systemctl start returns when the daemon is up, and says by whom the sockets are held", async () => {
+test("systemctl start returns when the daemon is up; its status says what runs, and systemd holds the sockets", async () => {
   expect(await unit.show("ActiveState")).toBe("active");
   await unit.untilRunning();
-  expect(Number(await unit.show("NFileDescriptorStore"))).toBeGreaterThanOrEqual(3);
-  expect(await unit.others()).toEqual(expect.arrayContaining(await unit.instances()));
+  // Two slots and two notify sockets.
+  expect(Number(await unit.show("NFileDescriptorStore"))).toBe(4);
+  expect((await unit.others()).sort()).toEqual([...(await unit.instances())].sort());
   await eventually("a status", async () =>
     /^api running generation 1, version v1; 1 listener$/u.test(await unit.show("StatusText")),
   );
 });
 
-test("a daemon killed by SIGKILL comes back by itself, nobody notices, and no instance is restarted", async () => {
-  await underLoad(async () => {
+test("a daemon killed by SIGKILL comes back by itself, and the next deploy works", async () => {
+  await unnoticed(unit, async () => {
     const instances = await unit.instances();
     const before = await unit.mainPid();
-    await box.run("kill", "-KILL", String(before));
-    const { pid, services } = await unit.untilRunning(before);
-    expect(pid).not.toBe(before);
-    expect(services[0]?.generations).toMatchObject([
-      { number: 1, instances: [{ restarts: 0 }, { restarts: 0 }] },
-    ]);
-    expect(await unit.instances()).toEqual(instances);
+    await kill("KILL", before);
+    await expectAdopted(unit, instances, before);
     expect((await unit.deploy("v2")).phase).toBe("succeeded");
   });
 });
 
-test("systemctl restart replaces the daemon alone: nobody notices, and no instance is restarted", async () => {
-  await underLoad(async () => {
+test("systemctl restart replaces the daemon alone", async () => {
+  await unnoticed(unit, async () => {
     const instances = await unit.instances();
     const before = await unit.mainPid();
     await unit.systemctl("restart");
-    await unit.untilRunning(before);
-    expect(await unit.instances()).toEqual(instances);
-    expect((await unit.deploy("v3")).phase).toBe("succeeded");
+    await expectAdopted(unit, instances, before);
   });
+});
+
+test("systemctl reload returns when the daemon has answered, which stays the same process", async () => {
+  const before = await unit.mainPid();
+  await unnoticed(unit, () => unit.systemctl("reload"));
+  expect(await unit.mainPid()).toBe(before);
+  expect(await unit.show("Result")).toBe("success");
+});
+
+test("systemctl daemon-reexec keeps the sockets: a daemon killed after it comes back with them", async () => {
+  await unnoticed(unit, async () => {
+    const instances = await unit.instances();
+    const before = await unit.mainPid();
+    await unit.box.run("systemctl", "daemon-reexec");
+    expect(await unit.mainPid()).toBe(before);
+    await kill("KILL", before);
+    await expectAdopted(unit, instances, before);
+  });
+});
+
+test("a daemon whose event loop does not turn is killed by the watchdog and comes back", async () => {
+  await unit.override("WatchdogSec=1s");
+  await unit.systemctl("restart");
+  await unit.untilRunning();
+  await unnoticed(unit, async () => {
+    const instances = await unit.instances();
+    const before = await unit.mainPid();
+    await kill("STOP", before);
+    await expectAdopted(unit, instances, before);
+    expect(await unit.tail()).toContain("Watchdog timeout");
+  });
+  await unit.override(null);
+});
+
+test("a store that is too small is said to be, and handoff-keeper holds everything instead", async () => {
+  await startAnew(unit, configuration(), "FileDescriptorStoreMax=2");
+  expect(await unit.tail()).toContain("KEEPER_FULL");
+  await eventually("an empty store", async () => (await unit.show("NFileDescriptorStore")) === "0");
+  await unnoticed(unit, async () => {
+    const instances = await unit.instances();
+    const before = await unit.mainPid();
+    await kill("KILL", before);
+    await expectAdopted(unit, instances, before);
+  });
+  // Back to a store that is large enough, over a restart: what handoff-keeper holds moves there, and it ends.
+  await unit.override(null);
+  const before = await unit.mainPid();
+  const instances = await unit.instances();
+  await unit.systemctl("restart");
+  await expectAdopted(unit, instances, before);
+  expect((await unit.others()).sort()).toEqual([...instances].sort());
 });

@@ -1,57 +1,27 @@
 /** How the unit ends, and what is left then. */
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { lost } from "../support/load.ts";
 import { eventually } from "../support/processes.ts";
 import { NOTHING } from "../support/stage.ts";
-import { Box, commandInBox } from "../support/systemd-box/box.ts";
-import { whyNoBox } from "../support/systemd-box/root.ts";
-import { Unit } from "../support/systemd-box/unit.ts";
+import { commandInBox } from "../support/systemd-box/box.ts";
+import type { Unit } from "../support/systemd-box/unit.ts";
+import { BOOT_MS, configuration, installed, startAnew, TARGET } from "./scenario.ts";
 
-const TARGET = "127.0.0.1:8080";
-let box: Box;
 let unit: Unit;
-
 beforeAll(async () => {
-  const why = whyNoBox();
-  if (why !== null) throw new Error(why);
-  box = await Box.boot(257);
-  unit = await Unit.install(box, ["systemd-254.conf"]);
-}, 400_000);
+  unit = await installed(257);
+}, BOOT_MS);
 afterAll(async () => {
-  await box[Symbol.asyncDispose]();
-});
-beforeEach(async () => {
-  await box.tried("systemctl", "stop", "handoffd.service");
-  await box.tried("systemctl", "reset-failed");
-  await unit.override(null);
-  unit.configure(configuration());
+  await unit.box[Symbol.asyncDispose]();
 });
 
-function configuration(service: Record<string, unknown> = {}, address = `tcp:${TARGET}`) {
-  return {
-    listeners: { web: { address } },
-    services: {
-      api: {
-        command: commandInBox("polite.mjs"),
-        version: "v1",
-        listeners: ["web"],
-        instances: 2,
-        deploy: { bake: "50ms" },
-        drain: { timeout: "20s" },
-        ...service,
-      },
-    },
-  };
-}
-
-async function started(): Promise<void> {
-  await unit.systemctl("start");
-  await unit.untilRunning();
+/** Whether one of these processes of the box runs. */
+async function someRun(pids: readonly number[]): Promise<boolean> {
+  return (await unit.box.tried("kill", "-0", ...pids.map(String))).code === 0;
 }
 
 test("systemctl stop lets requests end that take longer than TimeoutStopSec=, and leaves nothing", async () => {
-  await unit.override("TimeoutStopSec=1s");
-  await started();
+  await startAnew(unit, configuration(), "TimeoutStopSec=1s");
   await using slow = unit.load({
     target: TARGET,
     mode: "new",
@@ -72,30 +42,61 @@ test("systemctl stop lets requests end that take longer than TimeoutStopSec=, an
 });
 
 test("systemctl stop of a daemon that hangs ends its applications too", async () => {
-  await unit.override("TimeoutStopSec=1s");
-  unit.configure(configuration({ command: commandInBox("ignores-sigterm.mjs") }));
-  await started();
+  const stubborn = configuration({ command: commandInBox("ignores-sigterm.mjs") });
+  await startAnew(unit, stubborn, "TimeoutStopSec=1s");
   const instances = await unit.instances();
   expect(instances).toHaveLength(2);
   await unit.systemctl("stop", "--no-block");
   await eventually("the daemon to drain", async () => (await unit.show("SubState")) === "stop-sigterm");
-  await box.run("kill", "-STOP", String(await unit.mainPid()));
+  await unit.box.run("kill", "-STOP", String(await unit.mainPid()));
   await eventually("the unit's end", async () => (await unit.show("ActiveState")) === "failed", 60_000);
   expect(await unit.show("Result")).toBe("timeout");
   expect(await unit.others()).toEqual([]);
-  expect((await box.tried("kill", "-0", ...instances.map(String))).code).not.toBe(0);
+  expect(await someRun(instances)).toBe(false);
 });
 
 test("systemctl stop between a crash and the automatic restart ends the applications", async () => {
-  await unit.override("RestartSec=10s");
-  await started();
+  await startAnew(unit, configuration(), "RestartSec=10s");
   const instances = await unit.instances();
-  await box.run("kill", "-KILL", String(await unit.mainPid()));
+  await unit.box.run("kill", "-KILL", String(await unit.mainPid()));
   await eventually("the wait for the restart", async () => (await unit.show("SubState")) === "auto-restart");
   expect(await unit.others()).toEqual(expect.arrayContaining(instances));
   await unit.systemctl("stop");
-  await eventually(
-    "their end",
-    async () => (await box.tried("kill", "-0", ...instances.map(String))).code !== 0,
-  );
+  await eventually("their end", async () => !(await someRun(instances)));
+});
+
+test("systemctl stop and start with FileDescriptorStorePreserve=yes refuse nobody: who connects in between waits", async () => {
+  await startAnew(unit, configuration(), "FileDescriptorStorePreserve=yes");
+  await unit.box.run("systemctl", "enable", "handoffd.service"); // Else systemd forgets the unit, and its store.
+  const patient = { lateMs: 60_000, timeoutMs: 60_000 };
+  await using fresh = unit.load({ target: TARGET, mode: "new", connections: 8, rate: 100, ...patient });
+  await fresh.started;
+  await unit.systemctl("stop");
+  expect(await unit.others()).toEqual([]);
+  await unit.systemctl("start");
+  const { current } = (await unit.untilRunning()).services[0] ?? {};
+  await fresh.sawGeneration(current ?? 0);
+  expect(lost(await fresh.stop())).toEqual(NOTHING);
+});
+
+test("a soft-reboot with FileDescriptorStorePreserve=yes refuses nobody", async () => {
+  await startAnew(unit, configuration(), "FileDescriptorStorePreserve=yes");
+  const patient = { lateMs: 60_000, timeoutMs: 60_000 };
+  const before = await unit.untilRunning();
+  // The clients are outside of the box' processes, as those of another host.
+  await using fresh = unit.load({ target: TARGET, mode: "new", connections: 8, rate: 100, ...patient });
+  await fresh.started;
+  await unit.box.tried("systemctl", "soft-reboot");
+  const after = await unit.untilRunning(before.pid);
+  expect(after.services[0]?.generations).toMatchObject([{ state: "serving" }]);
+  await fresh.sawGeneration(after.services[0]?.current ?? 0);
+  expect(lost(await fresh.stop())).toEqual(NOTHING);
+});
+
+test("systemctl stop without that ends with refused connections, not with connections that hang", async () => {
+  await startAnew(unit);
+  await unit.systemctl("stop");
+  await using late = unit.load({ target: TARGET, mode: "new", connections: 1, requests: 3 });
+  expect(lost(await late.done)).toEqual({ ...NOTHING, refused: 3 });
+  expect(await unit.show("NFileDescriptorStore")).toBe("0");
 });
