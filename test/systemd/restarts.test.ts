@@ -1,5 +1,7 @@
 /** What of the daemon ends and begins again under systemd 257, and that nobody notices: clients do not, instances are not restarted. */
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { root } from "../support/paths.ts";
 import { eventually } from "../support/processes.ts";
 import type { Unit } from "../support/systemd-box/unit.ts";
 import { BOOT_MS, configuration, expectAdopted, installed, startAnew, unnoticed } from "./scenario.ts";
@@ -24,6 +26,16 @@ test("systemctl start returns when the daemon is up; its status says what runs, 
   await eventually("a status", async () =>
     /^api running generation 1, version v1; 1 listener$/u.test(await unit.show("StatusText")),
   );
+});
+
+test("systemd 257 understands the unit, its drop-in, its companion and the example of a socket", async () => {
+  const example = readFileSync(`${root}/packaging/systemd/handoffd.socket`, "utf8");
+  unit.box.write("/etc/systemd/system/handoffd.socket", example);
+  const units = ["handoffd.service", "handoffd-leftovers.service", "handoffd.socket"];
+  const files = units.map((name) => `/etc/systemd/system/${name}`);
+  const { stdout, stderr } = await unit.box.tried("systemd-analyze", "verify", ...files);
+  unit.box.remove("/etc/systemd/system/handoffd.socket");
+  expect(stdout + stderr).toBe("");
 });
 
 test("a daemon killed by SIGKILL comes back by itself, and the next deploy works", async () => {

@@ -88,6 +88,7 @@ test("a soft-reboot with FileDescriptorStorePreserve=yes refuses nobody", async 
   await fresh.started;
   await unit.box.tried("systemctl", "soft-reboot");
   const after = await unit.untilRunning(before.pid);
+  expect(await unit.box.run("systemctl", "show", "-P", "SoftRebootsCount")).toBe("1\n");
   expect(after.services[0]?.generations).toMatchObject([{ state: "serving" }]);
   await fresh.sawGeneration(after.services[0]?.current ?? 0);
   expect(lost(await fresh.stop())).toEqual(NOTHING);

@@ -12,9 +12,9 @@ import { end, environment, start, withDeadline } from "../processes.ts";
 const RELEASES = { 252: "bookworm", 257: "trixie" } as const;
 export type SystemdVersion = keyof typeof RELEASES;
 
-const PACKAGES = "systemd,systemd-sysv,dbus,iproute2,procps,libatomic1,libstdc++6";
+const PACKAGES = "systemd,systemd-sysv,libnss-systemd,dbus,iproute2,procps,libatomic1,libstdc++6";
 /** Counted up when PACKAGES or the way of building changes. */
-const EDITION = 1;
+const EDITION = 2;
 const BUILD_MS = 300_000;
 
 /** What is needed to boot one, and where it comes from (Debian). */
