@@ -110,19 +110,37 @@ test("lines of a service with output: journal are the service's and the instance
   expect(new Set(lines.map(({ _SYSTEMD_UNIT }) => _SYSTEMD_UNIT))).toEqual(new Set(["handoffd.service"]));
 });
 
-test("a daemon of no privileges lives on in the same way", async () => {
-  await startAnew(unit, configuration(), "DynamicUser=yes\nCapabilityBoundingSet=\nNoNewPrivileges=yes");
-  const before = await unit.mainPid();
-  const uid = (await unit.box.run("stat", "-c", "%u", `/proc/${before}`)).trim();
-  expect(Number(uid)).toBeGreaterThan(60_000);
-  const instances = await unit.instances();
+test("a daemon of no privileges comes back, and is replaced, as one of root is", async () => {
+  await startAnew(unit, configuration(), "User=nobody\nGroup=nogroup\nCapabilityBoundingSet=");
   await unnoticed(unit, async () => {
-    await unit.box.run("kill", "-KILL", String(before));
-    await expectAdopted(unit, instances, before);
+    const instances = await unit.instances();
+    const first = await unit.mainPid();
+    await unit.box.run("kill", "-KILL", String(first));
+    await expectAdopted(unit, instances, first);
     const second = await unit.mainPid();
     await unit.systemctl("restart");
     await expectAdopted(unit, instances, second);
   });
   await unit.systemctl("stop");
   expect(await unit.others()).toEqual([]);
+});
+
+// The message bus answers no dynamic user, so that the daemon cannot know that it is a restart.
+test("with DynamicUser=yes a killed daemon comes back; a restart drains and starts anew, and nobody is refused", async () => {
+  await startAnew(unit, configuration(), "DynamicUser=yes\nCapabilityBoundingSet=");
+  const first = await unit.mainPid();
+  const uid = await unit.box.run("stat", "-c", "%u", `/proc/${first}`);
+  expect(Number(uid)).toBeGreaterThan(60_000);
+  const patient = { lateMs: 60_000, timeoutMs: 60_000 };
+  await using fresh = unit.load({ target: TARGET, mode: "new", connections: 8, rate: 200, ...patient });
+  await fresh.started;
+  const instances = await unit.instances();
+  await unit.box.run("kill", "-KILL", String(first));
+  await expectAdopted(unit, instances, first);
+  const second = await unit.mainPid();
+  await unit.systemctl("restart");
+  const { services } = await unit.untilRunning(second);
+  await fresh.sawGeneration(services[0]?.current ?? 0);
+  expect(lost(await fresh.stop())).toEqual(NOTHING);
+  expect(await unit.instances()).not.toEqual(instances);
 });
