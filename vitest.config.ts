@@ -35,8 +35,8 @@ export default defineConfig({
         test: {
           name: "systemd",
           include: ["test/systemd/**/*.test.ts"],
-          fileParallelism: false,
-          maxWorkers: 1,
+          // Each in a box of its own; mostly they wait for systemd.
+          maxWorkers: 2,
           setupFiles,
           sequence: { groupOrder: 2 },
           testTimeout: 90_000,

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { formatHostPort } from "../handoff/address.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { openInherited, resumeInherited } from "../handoff/inherited-listener.ts";
-import { type Listener, type ListenerOptions, parseSlotName } from "../handoff/listener.ts";
+import { type Listener, type ListenerOptions, parseSlotName, slotName } from "../handoff/listener.ts";
 import { native, SO } from "../handoff/native.ts";
 import type { Given } from "../handoff/service-manager.ts";
 import type { Share } from "../handoff/steering.ts";
@@ -47,9 +47,9 @@ export async function openListeners(
       alwaysPinned: exposed.length === 0,
       holderOf: nameHolder,
     };
-    const slots = takeSlots(each.name, kept);
     const service = config.services.find(({ listeners: names }) => names.includes(each.name));
     const record = service === undefined ? null : (records.get(service.name) ?? null);
+    const slots = await letGoIfMoved(each, takeSlots(each.name, kept), record, sockets, surroundings);
     await assertRemembered(each, slots, record, surroundings);
     const shares = sharesOf(each.name, slots.length, record);
     listeners.set(
@@ -118,6 +118,39 @@ export function marksOf(kept: ReadonlyMap<string, Descriptor>): number[] {
 }
 
 /**
+ * Slots that a stopped daemon has left with systemd, and that are not where the configuration wants them by now: nobody serves them any more, so
+ * they are closed. All others are returned.
+ */
+async function letGoIfMoved(
+  { name, address }: ListenerConfig,
+  slots: readonly Descriptor[],
+  record: ServiceRecord | null,
+  sockets: readonly Given[],
+  surroundings: Surroundings,
+): Promise<readonly Descriptor[]> {
+  const [first] = slots;
+  const isServed = record?.generations.some(({ slots: own }) => own[name] !== undefined) ?? false;
+  if (first === undefined || isServed || isAt(address, first, sockets)) return slots;
+  // The last first, as ever: no member of the group moves into another one's place.
+  const names = slots.map((_, index) => slotName(name, index)).reverse();
+  for (const each of names) await surroundings.keeper().remove([each]);
+  for (const slot of [...slots].reverse()) slot.close();
+  return [];
+}
+
+/** Whether a kept slot is at the configured address, as far as that can be told. */
+function isAt(address: ListenerConfig["address"], slot: Descriptor, sockets: readonly Given[]): boolean {
+  if (address.kind === "inherited") {
+    const given = sockets.find(({ name }) => name === address.name);
+    return given === undefined || given.descriptor.inode() === slot.inode();
+  }
+  const held = native.localAddress(slot.fd);
+  if (address.kind !== "tcp" || held.family === "unix")
+    return address.kind !== "tcp" && held.family === "unix";
+  return held.host === address.host && (address.port === 0 || held.port === address.port);
+}
+
+/**
  * Throws where going on would be to guess: the address was changed while no daemon ran, or a process serves the listener that
  * nothing written down knows of. Nothing has been touched then.
  */
@@ -130,9 +163,8 @@ async function assertRemembered(
   const [first] = slots;
   if (first === undefined) return;
   const held = native.localAddress(first.fd);
-  if (address.kind === "tcp" && held.family !== "unix") {
-    const isSame = held.host === address.host && (address.port === 0 || held.port === address.port);
-    if (!isSame) throw addressChanged(name, formatHostPort(held), formatHostPort(address));
+  if (address.kind === "tcp" && held.family !== "unix" && !isAt(address, first, [])) {
+    throw addressChanged(name, formatHostPort(held), formatHostPort(address));
   }
   const isWeighted = record?.generations.some(
     ({ slots: own, weight }) => own[name] !== undefined && weight > 0,

@@ -79,6 +79,19 @@ test("systemctl stop and start with FileDescriptorStorePreserve=yes refuse nobod
   expect(lost(await fresh.stop())).toEqual(NOTHING);
 });
 
+test("an address that was changed while the unit was stopped is the new one, also where systemd has kept the old", async () => {
+  await startAnew(unit, configuration(), "FileDescriptorStorePreserve=yes");
+  await unit.systemctl("stop");
+  const moved = "127.0.0.1:8090";
+  unit.configure(configuration({}, `tcp:${moved}`));
+  await unit.systemctl("start");
+  expect((await unit.untilRunning()).listeners).toMatchObject([{ address: moved }]);
+  await using here = unit.load({ target: moved, mode: "new", connections: 1, requests: 3 });
+  expect(lost(await here.done)).toEqual(NOTHING);
+  await using gone = unit.load({ target: TARGET, mode: "new", connections: 1, requests: 3 });
+  expect(lost(await gone.done)).toEqual({ ...NOTHING, refused: 3 });
+});
+
 test("a soft-reboot with FileDescriptorStorePreserve=yes refuses nobody", async () => {
   await startAnew(unit, configuration(), "FileDescriptorStorePreserve=yes");
   const patient = { lateMs: 60_000, timeoutMs: 60_000 };
