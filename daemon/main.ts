@@ -116,7 +116,9 @@ async function serve(config: Config, log: Logger, given: readonly Given[]): Prom
   manager.tell("READY=1");
   manager.follow(supervisor.events, () => statusLine(supervisor.status()));
   manager.watchdog();
-  manager.reloadBySignal(() => Promise.resolve());
+  manager.reloadBySignal(() =>
+    Promise.reject(new Error("this version reads its configuration at its start alone")),
+  );
   await stop.first;
   if ((await manager.isRestarting()) && supervisor.leave()) {
     manager.tell("STOPPING=1");
