@@ -67,23 +67,23 @@ export interface Ran {
 export class Box implements AsyncDisposable {
   readonly #supervisor: Process;
   readonly #name: string;
-  readonly #log: string;
+  readonly #folder: string;
   /** The pid of the box's PID 1, outside of it. */
   readonly pid: number;
 
-  private constructor(supervisor: Process, name: string, log: string, pid: number) {
+  private constructor(supervisor: Process, name: string, folder: string, pid: number) {
     this.#supervisor = supervisor;
     this.#name = name;
-    this.#log = log;
+    this.#folder = folder;
     this.pid = pid;
   }
 
   static async boot(version: SystemdVersion): Promise<Box> {
-    const folder = await rootOf(version);
-    const log = mkdtempSync(`${tmpdir()}/hd-box-`);
-    const name = basename(log);
+    const debian = await rootOf(version);
+    const folder = mkdtempSync(`${tmpdir()}/hd-box-`);
+    const name = basename(folder);
     const supervisor = start("unshare", ["--mount", "--propagation", "private", "sh", "-c", BOOT], {
-      env: environment({ BOX_ROOT: folder, BOX_NAME: name }),
+      env: environment({ BOX_ROOT: debian, BOX_NAME: name }),
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });
@@ -94,13 +94,13 @@ export class Box implements AsyncDisposable {
     try {
       // unshare, sh and nspawn are one process after the other; its only child is the box's PID 1.
       const pid = await eventually(`a box (${said})`, () => childOf(supervisor), BOOT_MS);
-      const box = new Box(supervisor, name, log, pid);
+      const box = new Box(supervisor, name, folder, pid);
       await eventually("a booted systemd", () => box.#isBooted(), BOOT_MS);
       box.#copyBuild();
       return box;
     } catch (error) {
       await end(supervisor);
-      rmSync(log, { recursive: true, force: true });
+      cleanUp(name, folder);
       throw new Error(`${error instanceof Error ? error.message : String(error)}\n${said}`, { cause: error });
     }
   }
@@ -185,8 +185,7 @@ export class Box implements AsyncDisposable {
       killOne(this.pid); // A pid namespace ends with its first process.
       await end(this.#supervisor);
     }
-    for (const tree of ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]) removeGroups(`${tree}/${this.#name}`);
-    rmSync(this.#log, { recursive: true, force: true });
+    cleanUp(this.#name, this.#folder);
   }
 }
 
@@ -208,6 +207,12 @@ function childOf(supervisor: Process): number | undefined {
 
 function isWanted(path: string): boolean {
   return !path.includes("/obj.target/");
+}
+
+/** What a box leaves behind beside processes: its control group and its folder. */
+function cleanUp(name: string, folder: string): void {
+  for (const tree of ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]) removeGroups(`${tree}/${name}`);
+  rmSync(folder, { recursive: true, force: true });
 }
 
 /** Control groups are removed from the leaves on, and only when they are empty. */
