@@ -87,8 +87,11 @@ export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   LAUNCH_FAILED: { status: 500, title: "A process could not be started" },
   LISTENER_ADDRESS_IN_USE: { status: 409, title: "The address is in use" },
   LISTENER_CANNOT_OPEN: { status: 500, title: "The address cannot be listened on" },
+  LISTENER_NOT_INHERITED: { status: 500, title: "systemd did not give the socket" },
   LISTENER_FOREIGN_MEMBER: { status: 409, title: "Another process listens on the address" },
   LISTENER_SLOT_NOT_PROVED: { status: 500, title: "A slot is not where it should be" },
+  JOURNAL_UNREACHABLE: { status: 500, title: "The journal cannot be written to" },
+  KEEPER_FULL: { status: 500, title: "The keeper is full" },
   KEEPER_FAILED: { status: 500, title: "The keeper failed" },
 };
 

@@ -184,6 +184,29 @@ export function notRemembered(listener: string, pid: number, command: string): C
   );
 }
 
+export function notInherited(name: string, others: readonly string[]): CodedError {
+  const found =
+    others.length === 0 ? "it gave none" : `it gave ${others.map((each) => `"${each}"`).join(", ")}`;
+  return new CodedError(
+    "LISTENER_NOT_INHERITED",
+    `systemd gave no socket named "${name}" (${found}); write FileDescriptorName=${name} into the .socket unit, start that unit, and name it in Sockets= of handoffd.service`,
+  );
+}
+
+export function givenAtStartOnly(name: string): CodedError {
+  return new CodedError(
+    "LISTENER_NOT_INHERITED",
+    `systemd gives sockets to a daemon that starts, and this one runs: the socket "${name}" cannot be had by a reload; name its unit in Sockets= of handoffd.service and run systemctl restart handoffd, which replaces the daemon and not the applications`,
+  );
+}
+
+export function inheritedTwice(name: string, count: number): CodedError {
+  return new CodedError(
+    "LISTENER_NOT_INHERITED",
+    `systemd gave ${count} sockets named "${name}", and a listener has one address; make one .socket unit for each, with names of their own`,
+  );
+}
+
 export function adminSocketInUse(path: string): CodedError {
   return new CodedError(
     "ADMIN_SOCKET_IN_USE",

@@ -7,13 +7,14 @@
  *
  * A ready one that says it is stopping, unasked, is starting again: it is ready when it says so anew, or ends.
  */
-import { closeSync, openSync } from "node:fs";
+import { openSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { CodedError } from "../handoff/coded-error.ts";
 import type { Channel } from "../handoff/channel.ts";
-import type { Descriptor } from "../handoff/descriptor.ts";
+import { Descriptor } from "../handoff/descriptor.ts";
 import type { Offer } from "../handoff/grant.ts";
+import { journalStreamOf, openJournal } from "../handoff/journal.ts";
 import { launch, launchFailure, type LaunchSpecification } from "../handoff/launch.ts";
 import { Machine, type TransitionTable } from "../handoff/machine.ts";
 import type { ExitStatus } from "../handoff/native.ts";
@@ -147,18 +148,20 @@ export class Instance {
 
   /** Starts the process. Throws a CodedError when it could not be started, and then nothing runs. */
   async start(): Promise<void> {
-    let output: number | null = null;
+    let output: Output | null = null;
     try {
+      output = openOutput(this.#plan.output, this.#plan.generation);
       const specification = this.#plan.specification({
         NOTIFY_SOCKET: this.#notifyPath,
         HANDOFF_INSTANCE: String(this.id),
+        ...output.variables,
       });
-      output = openOutput(this.#plan.output);
       this.#notify = NotifySocket.open(this.#notifyPath, specification.identity, this.#hooks.onNotify);
       await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
       const offers = this.#plan.offers();
       const began = performance.now();
-      const standard = [this.#surroundings.devNull, output ?? 1, output ?? 2] as const;
+      const written = output.descriptor?.fd;
+      const standard = [this.#surroundings.devNull, written ?? 1, written ?? 2] as const;
       const launched = await launch(specification, offers, standard, HANDOFF_MS, (process) => {
         this.#process = process;
         this.#hooks.onSpawned();
@@ -173,7 +176,7 @@ export class Instance {
       this.#letGo();
       throw error;
     } finally {
-      if (output !== null) closeSync(output);
+      output?.descriptor?.close();
     }
   }
 
@@ -257,15 +260,25 @@ export function notifyName(generation: string, instance: number): string {
   return `notify/${generation}/${instance}`;
 }
 
-/** The output file, opened for appending: the processes hold it themselves, so that the daemon's death changes nothing. */
-function openOutput(output: OutputConfig): number | null {
+interface Output {
+  /** null: the daemon's own. */
+  readonly descriptor: Descriptor | null;
+  /** What a process is told about it. */
+  readonly variables: Readonly<Record<string, string>>;
+}
+
+/** Where it writes to; the processes hold it themselves, so that the daemon's death changes nothing. A file is appended to. */
+function openOutput(output: OutputConfig, generation: string): Output {
   switch (output.kind) {
     case "inherit":
-    case "journal":
-      return null;
+      return { descriptor: null, variables: {} };
+    case "journal": {
+      const stream = openJournal(generation.split("/")[0] ?? generation);
+      return { descriptor: stream, variables: { JOURNAL_STREAM: journalStreamOf(stream) } };
+    }
     case "file":
       try {
-        return openSync(output.path, "a", 0o640);
+        return { descriptor: new Descriptor(openSync(output.path, "a", 0o640)), variables: {} };
       } catch (error) {
         throw cannotPrepare(output.path, "the output file cannot be opened", error);
       }

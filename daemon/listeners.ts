@@ -2,15 +2,24 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { formatHostPort } from "../handoff/address.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
-import { type Listener, type ListenerOptions, parseSlotName } from "../handoff/listener.ts";
+import { openInherited, resumeInherited } from "../handoff/inherited-listener.ts";
+import { type Listener, type ListenerOptions, parseSlotName, slotName } from "../handoff/listener.ts";
 import { native, SO } from "../handoff/native.ts";
 import { parseNetworks } from "../handoff/network.ts";
+import type { Given } from "../handoff/service-manager.ts";
 import type { Share, Steering } from "../handoff/steering.ts";
 import { TcpListener } from "../handoff/tcp-listener.ts";
 import { AbstractListener, UnixListener } from "../handoff/unix-listener.ts";
 import type { Config, ListenerConfig } from "./config/config.ts";
 import type { Marks } from "./marks.ts";
-import { addressChanged, notRemembered, slotsMissing } from "./errors.ts";
+import {
+  addressChanged,
+  givenAtStartOnly,
+  inheritedTwice,
+  notInherited,
+  notRemembered,
+  slotsMissing,
+} from "./errors.ts";
 import { holdersOf, nameHolder } from "./proc.ts";
 import type { ServiceRecord } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -22,7 +31,7 @@ import type { Surroundings } from "./surroundings.ts";
 export async function openListeners(
   config: Pick<Config, "listeners" | "services">,
   records: ReadonlyMap<string, ServiceRecord | null>,
-  kept: Map<string, Descriptor>,
+  { kept, sockets }: { readonly kept: Map<string, Descriptor>; readonly sockets: readonly Given[] },
   marks: Marks | null,
   listeners: Map<string, Listener>,
   surroundings: Surroundings,
@@ -35,25 +44,26 @@ export async function openListeners(
     );
   }
   for (const each of config.listeners) {
-    const slots = takeSlots(each.name, kept);
     const record = recordAbout(each.name, config, records);
+    const slots = await letGoIfMoved(each, takeSlots(each.name, kept), record, sockets, surroundings);
     await assertRemembered(each, slots, record, surroundings);
     const steering = steeringOf(each.name, slots.length, record);
     const options = optionsOf(each, marks, surroundings);
     listeners.set(
       each.name,
-      slots.length === 0 ? await open(options, each) : resume(options, each, slots, steering),
+      slots.length === 0 ? await open(options, each, sockets) : resume(options, each, slots, steering),
     );
   }
 }
 
-/** Opens one more. Throws a CodedError (LISTENER_*), and then nothing is left open. */
+/** Opens one more. Rejects with a CodedError (LISTENER_*), and then nothing is left open. */
 export function openListener(
   config: ListenerConfig,
   marks: Marks | null,
   surroundings: Surroundings,
 ): Promise<Listener> {
-  return open(optionsOf(config, marks, surroundings), config);
+  if (config.address.kind === "inherited") return Promise.reject(givenAtStartOnly(config.address.name));
+  return open(optionsOf(config, marks, surroundings), config, []);
 }
 
 function optionsOf(config: ListenerConfig, marks: Marks | null, surroundings: Surroundings): ListenerOptions {
@@ -87,7 +97,11 @@ function recordAbout(
   );
 }
 
-function open(options: ListenerOptions, { address }: ListenerConfig): Promise<Listener> {
+function open(
+  options: ListenerOptions,
+  { address }: ListenerConfig,
+  sockets: readonly Given[],
+): Promise<Listener> {
   switch (address.kind) {
     case "tcp":
       return TcpListener.open(options, address);
@@ -96,7 +110,7 @@ function open(options: ListenerOptions, { address }: ListenerConfig): Promise<Li
     case "abstract":
       return AbstractListener.open(options, address.name);
     case "inherited":
-      throw new Error("inherited addresses are refused by the configuration");
+      return openInherited(options, inherited(address.name, sockets));
   }
 }
 
@@ -117,8 +131,21 @@ function resume(
       return AbstractListener.resume(options, address.name, slot);
     }
     case "inherited":
-      throw new Error("inherited addresses are refused by the configuration");
+      // The unit may have gone, or give another socket: the one in use is the one that was kept.
+      return resumeInherited(options, slots, { shares, ...more });
   }
+}
+
+/** The socket of that FileDescriptorName; a duplicate, which is the caller's. */
+function inherited(name: string, sockets: readonly Given[]): Descriptor {
+  const found = sockets.filter((socket) => socket.name === name);
+  const [first] = found;
+  if (first === undefined) {
+    const names = [...new Set(sockets.map((socket) => socket.name))];
+    throw notInherited(name, names);
+  }
+  if (found.length > 1) throw inheritedTwice(name, found.length);
+  return first.descriptor.duplicate();
 }
 
 /** SO_MARK of every slot that was kept: its connections bear it, and no other's may. */
@@ -126,6 +153,39 @@ export function marksOf(kept: ReadonlyMap<string, Descriptor>): number[] {
   return [...kept].flatMap(([name, descriptor]) =>
     parseSlotName(name) === null ? [] : [native.getOption(descriptor.fd, SO.SOL_SOCKET, SO.SO_MARK)],
   );
+}
+
+/**
+ * Slots that a stopped daemon has left with systemd, and that are not where the configuration wants them by now: nobody serves them any more, so
+ * they are closed. All others are returned.
+ */
+async function letGoIfMoved(
+  { name, address }: ListenerConfig,
+  slots: readonly Descriptor[],
+  record: ServiceRecord | null,
+  sockets: readonly Given[],
+  surroundings: Surroundings,
+): Promise<readonly Descriptor[]> {
+  const [first] = slots;
+  const isServed = record?.generations.some(({ slots: own }) => own[name] !== undefined) ?? false;
+  if (first === undefined || isServed || isAt(address, first, sockets)) return slots;
+  // The last first, as ever: no member of the group moves into another one's place.
+  const names = slots.map((_, index) => slotName(name, index)).reverse();
+  for (const each of names) await surroundings.keeper().remove([each]);
+  for (const slot of [...slots].reverse()) slot.close();
+  return [];
+}
+
+/** Whether a kept slot is at the configured address, as far as that can be told. */
+function isAt(address: ListenerConfig["address"], slot: Descriptor, sockets: readonly Given[]): boolean {
+  if (address.kind === "inherited") {
+    const given = sockets.find(({ name }) => name === address.name);
+    return given === undefined || given.descriptor.inode() === slot.inode();
+  }
+  const held = native.localAddress(slot.fd);
+  if (address.kind !== "tcp" || held.family === "unix")
+    return address.kind !== "tcp" && held.family === "unix";
+  return held.host === address.host && (address.port === 0 || held.port === address.port);
 }
 
 /**
@@ -141,9 +201,8 @@ async function assertRemembered(
   const [first] = slots;
   if (first === undefined) return;
   const held = native.localAddress(first.fd);
-  if (address.kind === "tcp" && held.family !== "unix") {
-    const isSame = held.host === address.host && (address.port === 0 || held.port === address.port);
-    if (!isSame) throw addressChanged(name, formatHostPort(held), formatHostPort(address));
+  if (address.kind === "tcp" && held.family !== "unix" && !isAt(address, first, [])) {
+    throw addressChanged(name, formatHostPort(held), formatHostPort(address));
   }
   const isWeighted = record?.generations.some(
     ({ slots: own, weight }) => own[name] !== undefined && weight > 0,

@@ -7,6 +7,7 @@ import { type AdminServer, createServer } from "../admin-api/server.ts";
 import { CodedError, hasCode, messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { native } from "../handoff/native.ts";
+import { type Given, takeGiven } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
 import { configFromArguments } from "./config/arguments.ts";
 import type { AdminSocketConfig, Config } from "./config/config.ts";
@@ -15,7 +16,7 @@ import { DEFAULT_CONFIG_FILE, privateDirectory } from "./directories.ts";
 import { adminSocketInUse, anotherDaemon, cannotPrepare } from "./errors.ts";
 import { DaemonOperations } from "./operations.ts";
 import { Supervisor } from "./supervisor.ts";
-import { notifySystemd } from "./systemd.ts";
+import { ServiceManager, statusLine } from "./systemd.ts";
 
 export interface RunOptions {
   readonly configFile?: string;
@@ -32,6 +33,8 @@ const EXIT_CONFIGURATION = 2;
 
 /** Runs the daemon until it is told to end. Resolves to the exit code. Says what is wrong on standard error. */
 export async function run(options: RunOptions): Promise<number> {
+  // First of all: nothing that is started from here on may inherit them.
+  const given = takeGiven(process.env, process.pid);
   let config: Config;
   try {
     config = configure(options);
@@ -41,7 +44,7 @@ export async function run(options: RunOptions): Promise<number> {
   for (const warning of config.warnings) process.stderr.write(`warning: ${warning}\n`);
   const log = pino({ level: config.log.level, base: null, timestamp: pino.stdTimeFunctions.isoTime });
   try {
-    return await serve(config, () => configure(options), log);
+    return await serve(config, () => configure(options), log, given);
   } catch (error) {
     if (error instanceof CodedError)
       log.fatal({ code: error.code, detail: error.message }, "the daemon cannot run");
@@ -95,24 +98,38 @@ function complain(error: unknown): number {
   return /^(CONFIG|LISTENER|ADDRESS)_/u.test(error.code) ? EXIT_CONFIGURATION : EXIT_FAILED;
 }
 
-async function serve(config: Config, load: () => Config, log: Logger): Promise<number> {
+async function serve(
+  config: Config,
+  load: () => Config,
+  log: Logger,
+  given: readonly Given[],
+): Promise<number> {
   const { runtime } = config.paths;
   prepare(runtime);
   prepare(join(runtime, "notify"), 0o711);
   using _lock = lock(runtime);
   const stop = stopSignal(log);
+  const manager = new ServiceManager(process.env, log);
   // Bound first: what can fail should fail before anything is started.
   const socket = openAdminSocket(config.admin.socket);
-  const supervisor = await Supervisor.open(config, load, log);
+  const supervisor = await Supervisor.open(config, load, log, given);
   const admin = createServer({ operations: new DaemonOperations(supervisor), log, peerOf });
   await admin.listenOn(socket.take());
   log.info(
     { version: packageVersion(), pid: process.pid, socket: config.admin.socket.path },
     "handoffd is up",
   );
-  notifySystemd("READY=1", log);
+  manager.tell("READY=1");
+  manager.follow(supervisor.events, () => statusLine(supervisor.status()));
+  manager.watchdog();
+  manager.reloadBySignal(() => supervisor.reload("systemd"));
   await stop.first;
-  notifySystemd("STOPPING=1", log);
+  if ((await manager.isRestarting()) && supervisor.leave()) {
+    manager.tell("STOPPING=1");
+    log.info("handoffd leaves everything to the daemon that systemd starts next");
+    return EXIT_DONE;
+  }
+  manager.stopping(supervisor.longestStopMs);
   stop.again(() => supervisor.kill());
   await close(admin, supervisor);
   rmSync(config.admin.socket.path, { force: true });

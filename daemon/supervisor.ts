@@ -2,7 +2,6 @@
  * The daemon's whole: its listeners, its services, and what the API may ask of them (Operations). It has no policy of its own.
  */
 import { openSync } from "node:fs";
-import { join } from "node:path";
 import type { Logger } from "pino";
 import { serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
@@ -10,26 +9,29 @@ import type { MetricsPage } from "../admin-api/operations.ts";
 import type { Health, Reload, Status } from "../admin-api/schemas.ts";
 import { isTerminal } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
-import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
+import { sortGiven } from "../handoff/fdstore.ts";
+import { NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { native } from "../handoff/native.ts";
+import type { Given } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config, ServiceConfig } from "./config/config.ts";
-import { pause } from "./ending.ts";
 import { serviceLeaving, stopping } from "./errors.ts";
 import { History } from "./history.ts";
 import { InventoryFile } from "./inventory.ts";
+import { Keeping } from "./keeping.ts";
 import { marksOf, openListener, openListeners } from "./listeners.ts";
 import { Marks, openOf } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { leftBehind } from "./left-behind.ts";
 import { Reloader } from "./reload.ts";
 import { Service } from "./service.ts";
+import { managerPid } from "./systemd.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { listenerBody, serviceBody } from "./view.ts";
 
-const KEEPER_RETRY_MS = 1_000;
+const STOP_GRACE_MS = 5_000;
 
 export class Supervisor {
   readonly events = new EventLog();
@@ -43,8 +45,7 @@ export class Supervisor {
   readonly #services = new Map<string, Service>();
   readonly #inventory: InventoryFile;
   readonly #reloader: Reloader;
-  #keeper: Keeper = NO_KEEPER;
-  #keeperPid: number | null = null;
+  #keeping: Keeping | null = null;
   #marks: Marks | null = null;
   #isStopping = false;
 
@@ -57,7 +58,7 @@ export class Supervisor {
     this.#surroundings = {
       runtime: config.paths.runtime,
       state: config.paths.state,
-      keeper: () => this.#keeper,
+      keeper: () => this.#keeping ?? NO_KEEPER,
       devNull: openSync("/dev/null", "r+"),
       log,
       tally: this.#metrics,
@@ -68,12 +69,11 @@ export class Supervisor {
         log[level]({ ...about, detail: message }, type);
         this.events.append({ type, message, ...about });
       },
-      connectionsOf: (marks) => {
-        return marks.length === 0 ? null : openOf(marks, this.count());
-      },
+      connectionsOf: (marks) => (marks.length === 0 ? null : openOf(marks, this.count())),
       connections: () => this.count(),
-      keepers: () => new Set([process.pid, ...(this.#keeperPid === null ? [] : [this.#keeperPid])]),
       changed: () => this.#reloader.leaving.review(),
+      keepers: () =>
+        new Set([process.pid, managerPid(), ...(this.#keeping?.pid == null ? [] : [this.#keeping.pid])]),
     };
     this.#reloader = new Reloader(config, {
       listeners: this.#listeners,
@@ -94,25 +94,32 @@ export class Supervisor {
   /**
    * Opens the listeners (or goes on with those that a dead daemon's keeper holds) and begins every service. Returns when
    * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open. `load` reads the
-   * configuration again.
+   * configuration again; `given` is what the service manager gave, and the supervisor's from here on.
    */
-  static async open(config: Config, load: () => Config, log: Logger): Promise<Supervisor> {
+  static async open(
+    config: Config,
+    load: () => Config,
+    log: Logger,
+    given: readonly Given[] = [],
+  ): Promise<Supervisor> {
     const supervisor = new Supervisor(config, load, log);
-    const kept = await supervisor.#openKeeper();
+    const { kept: stored, sockets } = sortGiven(given);
+    const kept = await supervisor.#openKeeper(stored);
     const isRecovery = kept.size > 0;
     try {
-      await supervisor.#begin(kept);
+      await supervisor.#begin(kept, sockets);
     } catch (error) {
       // What a dead daemon has left stays with its keeper, for a start that succeeds.
       if (!isRecovery) await supervisor.#closeListeners();
       throw error;
     } finally {
       for (const descriptor of kept.values()) descriptor.close();
+      for (const { descriptor } of sockets) descriptor.close();
     }
     return supervisor;
   }
 
-  async #begin(kept: Map<string, Descriptor>): Promise<void> {
+  async #begin(kept: Map<string, Descriptor>, sockets: readonly Given[]): Promise<void> {
     const isRecovery = kept.size > 0;
     const left = leftBehind(this.#config, this.#inventory.read(), kept, this.#store);
     const listeners = [...this.#config.listeners, ...left.listeners];
@@ -131,7 +138,7 @@ export class Supervisor {
     await openListeners(
       { listeners, services },
       records,
-      kept,
+      { kept, sockets },
       this.#marks,
       this.#listeners,
       this.#surroundings,
@@ -154,7 +161,7 @@ export class Supervisor {
     for (const [name, service] of this.#services)
       await this.#beginService(service, records.get(name) ?? null, isRecovery, kept);
     const unused = [...kept.keys()];
-    if (unused.length > 0) await this.#keeper.remove(unused);
+    if (unused.length > 0) await this.#surroundings.keeper().remove(unused);
     this.#reloader.begin();
   }
 
@@ -179,56 +186,56 @@ export class Supervisor {
     } else await service.begin(record);
   }
 
-  async #openKeeper(): Promise<Map<string, Descriptor>> {
-    if (this.#config.keeper === "off") return new Map();
-    const path = join(this.#config.paths.runtime, "keeper.sock");
-    const keeper = KeeperProcess.connect(path) ?? this.#startKeeper();
-    this.#useKeeper(keeper);
-    return keeper.list();
-  }
-
-  #useKeeper(keeper: KeeperProcess): void {
-    this.#keeper = keeper;
-    this.#keeperPid = keeper.pid;
-    keeper.watch(() => {
-      if (!this.#isStopping) void this.#replaceKeeper(keeper);
-    });
-  }
-
-  /** The keeper has died, or does not answer: another one gets everything again, and then the old one ends for certain. */
-  async #replaceKeeper(old: KeeperProcess): Promise<void> {
-    this.#surroundings.say(
+  async #openKeeper(stored: Map<string, Descriptor>): Promise<Map<string, Descriptor>> {
+    const { keeping, kept } = await Keeping.open(
       {
-        type: "keeper.lost",
-        message: "the keeper has ended or does not answer; another one is given every slot",
+        keeper: this.#config.keeper,
+        runtime: this.#config.paths.runtime,
+        devNull: this.#surroundings.devNull,
+        environment: process.env,
+        log: this.#log,
+        say: this.#surroundings.say,
+        keepAll: async () => {
+          for (const listener of this.#listeners.values()) await listener.keep();
+          for (const service of this.#services.values()) await service.keep();
+        },
       },
-      "error",
+      stored,
     );
-    while (!this.#isStopping) {
-      try {
-        this.#useKeeper(this.#startKeeper());
-        for (const listener of this.#listeners.values()) await listener.keep();
-        for (const service of this.#services.values()) await service.keep();
-        break;
-      } catch (error) {
-        this.#log.error({ err: error }, "slots are not held outside the daemon; trying again");
-        await pause(KEEPER_RETRY_MS);
-      }
-    }
-    old.kill();
+    this.#keeping = keeping;
+    this.#log.info({ keeper: keeping.kind }, "sockets are held outside the daemon");
+    return kept;
   }
 
-  #startKeeper(): KeeperProcess {
-    const path = join(this.#config.paths.runtime, "keeper.sock");
-    return KeeperProcess.start(path, [this.#surroundings.devNull, 1, 2]);
-  }
-
-  /** Drains and ends every service, closes every listener, lets the keeper go. */
+  /**
+   * Drains and ends every service, closes every listener, lets the keeper go. With systemd's fdstore the listeners stay: what waits
+   * in them is the next daemon's, or ends with the unit, as systemd sees fit (FileDescriptorStorePreserve=).
+   */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await Promise.all([...this.#services.values()].map((service) => service.stop()));
-    await this.#closeListeners();
+    if (this.#keeping?.kind === "systemd") this.#keeping.close();
+    else await this.#closeListeners();
     this.#surroundings.history.flush();
+  }
+
+  /** Stops acting, and ends nothing: another daemon will go on, as after a crash. false: nothing would be left to go on with. */
+  leave(): boolean {
+    if (this.#keeping === null || this.#keeping.kind === "none") return false;
+    this.#isStopping = true;
+    this.#keeping.close();
+    this.#surroundings.history.flush();
+    return true;
+  }
+
+  /** The longest that `stop` may take, in milliseconds: what runs drains as it was started, whatever the configuration says by now. */
+  get longestStopMs(): number {
+    const configs = this.services.flatMap(({ config, generations }) => [
+      config,
+      ...generations.map((each) => each.config),
+    ]);
+    const drains = configs.map(({ drain }) => drain.settleMs + drain.timeoutMs);
+    return Math.max(0, ...drains) + STOP_GRACE_MS;
   }
 
   /** Ends every process at once: the second SIGTERM. */
@@ -253,7 +260,7 @@ export class Supervisor {
       }
     }
     this.#listeners.clear();
-    await this.#keeper.release();
+    await this.#surroundings.keeper().release();
   }
 
   // --- what operations.ts asks ---

@@ -200,6 +200,7 @@ interface NativeBinding {
 export const SO = {
   SOL_SOCKET: 1,
   SO_REUSEADDR: 2,
+  SO_TYPE: 3,
   SO_REUSEPORT: 15,
   SO_PASSCRED: 16,
   SO_ACCEPTCONN: 30,
