@@ -5,7 +5,7 @@
  * Whatever is refused or fails as expected is thrown as a CodedError, whose code problem.ts turns into a status.
  */
 import type { EventLog } from "./events.ts";
-import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "./schemas.ts";
+import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status, Upgrade } from "./schemas.ts";
 
 export type Awaitable<T> = T | Promise<T>;
 
@@ -45,6 +45,12 @@ export interface Operations {
   abort(id: string, caller: Caller): Awaitable<Deploy>;
   pause(id: string, caller: Caller): Awaitable<Deploy>;
   continueDeploy(id: string, caller: Caller): Awaitable<Deploy>;
+
+  /**
+   * Tries the program that the daemon was started with, as it is by now, and then replaces the daemon by it. Resolves when the
+   * trial was passed; what becomes of the rest is seen in the events. Throws UPGRADE_REFUSED, and nothing has changed.
+   */
+  upgrade(caller: Caller): Promise<Upgrade>;
 
   /**
    * Every change of a deploy's record is followed by an event that bears its id in `deploy`: readers of

@@ -21,6 +21,7 @@ export class Deploys {
   readonly #onEnded: (deployment: Deployment) => void;
   readonly #runners = new Map<string, Runner>();
   readonly #wakes = new Map<string, NodeJS.Timeout>();
+  #isPaused = false;
   /** The newest first. */
   #all: readonly Deployment[] = [];
 
@@ -90,6 +91,7 @@ export class Deploys {
 
   /** Lets every deploy take the steps that can be taken now. */
   advance(): void {
+    if (this.#isPaused) return;
     for (const runner of [...this.#runners.values()]) this.#advance(runner);
   }
 
@@ -119,6 +121,17 @@ export class Deploys {
   stop(): void {
     for (const timer of this.#wakes.values()) clearTimeout(timer);
     this.#wakes.clear();
+  }
+
+  /** No deploy takes a step until `unpause`. */
+  pause(): void {
+    this.#isPaused = true;
+    this.stop();
+  }
+
+  unpause(): void {
+    this.#isPaused = false;
+    this.advance();
   }
 
   /** Replaces the record and has it written; when writing fails, the old one stands. */

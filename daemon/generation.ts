@@ -12,27 +12,24 @@ import { CodedError } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { Machine } from "../handoff/machine.ts";
-import type { Slot } from "../handoff/slot.ts";
 import { specificationFor } from "./account.ts";
-import { type Candidate, whyNot } from "./acceptance.ts";
+import type { Candidate } from "./acceptance.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { readyTimeout, reasonOf } from "./errors.ts";
-import { GENERATION, type GenerationEvent, type GenerationRecord } from "./generation-record.ts";
+import {
+  GENERATION,
+  type GenerationEvent,
+  type GenerationHooks,
+  type GenerationRecord,
+} from "./generation-record.ts";
 import type { Instance } from "./instance.ts";
 import { Instances } from "./instances.ts";
-import { awaitReady } from "./readiness.ts";
+import { reclaimSlots } from "./placements.ts";
+import { awaitReady, whyNotReady } from "./readiness.ts";
 import { retire } from "./retirement.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { ACCEPT_MS, type Placement, verify } from "./verification.ts";
-
-export interface GenerationHooks {
-  /** Something that `view` or the snapshot shows has changed. */
-  readonly onChange: () => void;
-  /** No process of it is left, and its slots are about to be given back. */
-  readonly onGivingBack: (slots: readonly Slot[]) => Promise<void>;
-  /** The generation has ended and given its slots back. */
-  readonly onEnded: () => void;
-}
+import { Work } from "./work.ts";
 
 export class Generation {
   readonly number: number;
@@ -44,19 +41,17 @@ export class Generation {
   readonly #hooks: GenerationHooks;
   readonly #machine: Machine<GenerationState, GenerationEvent>;
   readonly #instances: Instances;
-  readonly #work = new AbortController();
-  readonly #placements: Placement[] = [];
+  readonly #work = new Work();
+  readonly #placements: Placement[];
   readonly #marks: number[];
   #readyDeadline: NodeJS.Timeout | null = null;
   #weight: number;
   #exits: number;
   #failure: Reason | null;
   #wasReady: boolean;
-  #signalledAt: number | null;
+  #told: Pick<GenerationRecord, "signalledAt" | "isSignalled">;
   #hadUsers: boolean;
   #verification: CandidateView["verification"] = "none";
-  /** Everything that was begun and must be over before the generation can be said to have ended. */
-  readonly #pending = new Set<Promise<void>>();
 
   /** `start()` begins a new one, `resume()` goes on with one that another daemon has started. */
   constructor(
@@ -78,10 +73,10 @@ export class Generation {
     this.#exits = record.exits;
     this.#failure = record.failure;
     this.#wasReady = record.wasReady;
-    this.#signalledAt = record.signalledAt;
+    this.#told = { signalledAt: record.signalledAt, isSignalled: record.isSignalled };
     this.#hadUsers = record.hadUsers;
     this.#instances = this.#createInstances(record);
-    this.#reclaim(record.slots);
+    this.#placements = reclaimSlots(record.slots, this.name, listeners);
   }
 
   /** "api/3" */
@@ -118,8 +113,9 @@ export class Generation {
     return this.#marks;
   }
 
-  get signalledAt(): number | null {
-    return this.#signalledAt;
+  /** Whether its instances were told to end. */
+  get told(): Pick<GenerationRecord, "signalledAt" | "isSignalled"> {
+    return this.#told;
   }
 
   get wasReady(): boolean {
@@ -153,7 +149,7 @@ export class Generation {
       exits: this.#exits,
       failure: this.#failure,
       wasReady: this.#wasReady,
-      signalledAt: this.#signalledAt,
+      ...this.#told,
       hadUsers: this.#hadUsers,
       slots: Object.fromEntries(this.#placements.map(({ listener, slot }) => [listener.name, slot.index])),
       marks: this.#marks,
@@ -178,7 +174,7 @@ export class Generation {
     }, "essential");
   }
 
-  /** Goes on with the processes that run. Notify sockets that are used are taken out of `kept`. */
+  /** Goes on with the processes that run. What is used is taken out of `kept`. */
   resume(kept: Map<string, Descriptor>): void {
     this.#instances.resume(kept, this.state === "draining");
     if (this.state === "draining") this.#end();
@@ -218,6 +214,7 @@ export class Generation {
         await verify(plan, this.#work.signal);
         this.#verification = "passed";
       } catch (error) {
+        if (this.#work.signal.aborted) return; // Nobody asks any more.
         this.#verification = "failed";
         this.#surroundings.tally.verificationFailed(this.config.name);
         throw error;
@@ -233,25 +230,42 @@ export class Generation {
     this.#end();
   }
 
-  /** Told by retirement.ts, before the signal goes out. */
-  signalling(now: number): void {
-    this.#signalledAt = now;
+  /** Ends all work that no record tells of (proofs, restarts that are due); a drain's instants are recorded. */
+  async pause(): Promise<void> {
+    if (this.state === "draining") return;
+    this.#instances.stopComingBack();
+    this.#clearReadyDeadline();
+    await this.#work.end(new CodedError("DAEMON_UPGRADING", "the daemon is being upgraded"));
+  }
+
+  /** What `pause` has ended is begun again. */
+  unpause(): void {
+    if (this.state === "draining" || this.isOver) return;
+    this.#work.renew();
+    this.#verification = "none";
+    this.#instances.goOnComingBack();
+    this.#watchReadiness();
+  }
+
+  /** Told by retirement.ts: before the signal goes out, and when it has. */
+  telling(signalledAt: number, isSignalled: boolean): void {
+    this.#told = { signalledAt, isSignalled };
     this.#hooks.onChange();
   }
 
   #end(): void {
-    this.#work.abort(new CodedError("GENERATION_RETIRED", `${this.name} is being retired`));
+    // What was begun ends by it; a process that was just being started is then there to be ended.
+    const ended = this.#work.end(new CodedError("GENERATION_RETIRED", `${this.name} is being retired`));
     this.#instances.stopComingBack();
     this.#clearReadyDeadline();
-    this.#retire().catch((error: unknown) => {
+    this.#retire(ended).catch((error: unknown) => {
       // Its slots stay its own: nobody else gets what may still be in use.
       this.#surroundings.log.error({ err: error, generation: this.name }, "a fault while retiring");
     });
   }
 
-  async #retire(): Promise<void> {
-    // What was begun ends by the abort; a process that was just being started is then there to be ended.
-    await Promise.all(this.#pending);
+  async #retire(workEnded: Promise<void>): Promise<void> {
+    await workEnded;
     this.#instances.fire("retire");
     await retire(this, this.#surroundings);
     await this.#hooks.onGivingBack(this.#placements.map(({ slot }) => slot));
@@ -318,17 +332,6 @@ export class Generation {
     );
   }
 
-  /** The slots that the record says are this generation's. */
-  #reclaim(slots: GenerationRecord["slots"]): void {
-    for (const [name, index] of Object.entries(slots)) {
-      const listener = this.#listeners.get(name);
-      const slot = listener?.slots[index];
-      if (listener === undefined || slot === undefined) continue;
-      slot.owner = this.name;
-      this.#placements.push({ listener, slot });
-    }
-  }
-
   #ready(instances: readonly Instance[]): void {
     if (!this.#instances.markReady(instances, this.#weight > 0)) return;
     // Applications change the backlog on the description that all share (Node sets 511).
@@ -362,26 +365,19 @@ export class Generation {
   #readyTimedOut(): void {
     const late = this.#instances.all.filter(({ state }) => state === "starting");
     if (late.length === 0) return;
-    this.#fail(readyTimeout(this.name, this.config.ready.timeoutMs, this.#whyNotReady()));
+    const { ready } = this.config;
+    const why = whyNotReady(ready, this.#placements, this.#candidate);
+    this.#fail(readyTimeout(this.name, ready.timeoutMs, why));
     // One that was to come back is tried again; a candidate is the deploy's to judge.
     if (this.#wasReady) for (const instance of late) instance.process?.killGroup("SIGKILL");
   }
 
-  #whyNotReady(): string {
-    const [first] = this.#placements;
-    if (this.config.ready.by === "notify") return "it did not say READY=1 on NOTIFY_SOCKET";
-    return first === undefined ? "nothing proves it" : whyNot(first.listener, first.slot, this.#candidate);
-  }
-
   /** Runs something whose failure is the view's, and which must be over before the generation has ended. Essential: its end, too. */
   #begin(work: () => Promise<void>, weight: "essential" | "optional" = "optional"): void {
-    const running = work().catch((error: unknown) => {
-      if (this.#work.signal.aborted) return;
+    this.#work.begin(work, (error) => {
       this.#fail(error);
       if (weight === "essential") this.retire();
     });
-    this.#pending.add(running);
-    void running.then(() => this.#pending.delete(running));
   }
 
   #fail(error: unknown): void {

@@ -9,7 +9,7 @@ import { closeSync, openSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { CodedError } from "../handoff/coded-error.ts";
-import type { Channel } from "../handoff/channel.ts";
+import { Channel } from "../handoff/channel.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Offer } from "../handoff/grant.ts";
 import { launch, launchFailure, type LaunchSpecification } from "../handoff/launch.ts";
@@ -155,6 +155,7 @@ export class Instance {
       this.#surroundings.tally.descriptorsPassed(offers.length);
       this.#channel = launched.channel;
       this.#watch(launched.process);
+      if (this.#channel !== null && this.#channel.open) await this.#keepChannel(this.#channel);
     } catch (error) {
       this.#process = null;
       this.fire("exit");
@@ -165,10 +166,12 @@ export class Instance {
     }
   }
 
-  /** Goes on with a process that runs already. false when it is gone, or another one has its pid. */
-  adopt(record: InstanceRecord, notify: Descriptor | undefined): boolean {
-    if (notify !== undefined)
-      this.#notify = NotifySocket.resume(this.#notifyPath, notify, this.#hooks.onNotify);
+  /** Goes on with a process that runs already, and with what was kept of it. false when it is gone, or another one has its pid. */
+  adopt(record: InstanceRecord, kept: Map<string, Descriptor>): boolean {
+    const notify = takeFrom(kept, this.#notifyName);
+    const channel = takeFrom(kept, this.#channelName);
+    if (channel !== null) this.#channel = new Channel(channel);
+    if (notify !== null) this.#notify = NotifySocket.resume(this.#notifyPath, notify, this.#hooks.onNotify);
     const found =
       record.pid === null || record.startTime === null ? null : Process.adopt(record.pid, record.startTime);
     if (found === null) {
@@ -179,9 +182,27 @@ export class Instance {
     return true;
   }
 
-  /** Gives the notify socket to the keeper. */
+  /** What lives on outside the process, by the keeper's names. The descriptors stay this object's. */
+  get descriptors(): ReadonlyMap<string, number> {
+    const held = new Map<string, number>();
+    if (this.#notify !== null) held.set(this.#notifyName, this.#notify.fd);
+    if (this.#channel?.open === true) held.set(this.#channelName, this.#channel.fd);
+    return held;
+  }
+
+  /** Gives the notify socket and the channel to the keeper. */
   async keep(): Promise<void> {
-    if (this.#notify !== null) await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
+    for (const [name, fd] of this.descriptors) await this.#surroundings.keeper().put(name, fd);
+  }
+
+  /** Only now: a launcher that waits for its grant must see the daemon's death. */
+  async #keepChannel(channel: Channel): Promise<void> {
+    try {
+      await this.#surroundings.keeper().put(this.#channelName, channel.fd);
+    } catch (error) {
+      // The application runs. The next keeper gets everything; without one the SDK comes back by itself.
+      this.#surroundings.log.warn({ err: error }, "the keeper did not take a channel");
+    }
   }
 
   #watch(process: Process): void {
@@ -213,22 +234,27 @@ export class Instance {
   }
 
   #letGo(): void {
+    const isKept = this.#notify !== null || this.#channel !== null;
     this.#channel?.close();
     this.#channel = null;
-    if (this.#notify !== null) {
-      this.#notify.close();
-      this.#notify = null;
-      // The keeper's duplicate has no meaning without a process; a failure here is the keeper's to report.
-      this.#surroundings
-        .keeper()
-        .remove([this.#notifyName])
-        .catch((error: unknown) => this.#surroundings.log.warn({ err: error }, "the keeper did not let go"));
-    }
+    this.#notify?.close();
+    this.#notify = null;
+    if (!isKept) return;
+    // The keeper's duplicates have no meaning without a process; a failure here is the keeper's to report.
+    this.#surroundings
+      .keeper()
+      .remove([this.#notifyName, this.#channelName])
+      .catch((error: unknown) => this.#surroundings.log.warn({ err: error }, "the keeper did not let go"));
   }
 
   /** The keeper's name of the notify socket. */
   get #notifyName(): string {
-    return notifyName(this.#plan.generation, this.id);
+    return `notify/${this.#plan.generation}/${this.id}`;
+  }
+
+  /** The keeper's name of the channel. */
+  get #channelName(): string {
+    return `channel/${this.#plan.generation}/${this.id}`;
   }
 
   get #notifyPath(): string {
@@ -240,9 +266,11 @@ export class Instance {
   }
 }
 
-/** The keeper's name of an instance's notify socket. */
-export function notifyName(generation: string, instance: number): string {
-  return `notify/${generation}/${instance}`;
+/** The descriptor of that name, which is the caller's from here on; null when it was not kept. */
+function takeFrom(kept: Map<string, Descriptor>, name: string): Descriptor | null {
+  const found = kept.get(name) ?? null;
+  kept.delete(name);
+  return found;
 }
 
 /** The output file, opened for appending: the processes hold it themselves, so that the daemon's death changes nothing. */

@@ -8,13 +8,7 @@ import type { Descriptor } from "../handoff/descriptor.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { endGroup } from "./ending.ts";
 import { instanceExited } from "./errors.ts";
-import {
-  Instance,
-  type InstanceEvent,
-  type InstancePlan,
-  type InstanceRecord,
-  notifyName,
-} from "./instance.ts";
+import { Instance, type InstanceEvent, type InstancePlan, type InstanceRecord } from "./instance.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export interface InstancesHooks {
@@ -41,6 +35,7 @@ export class Instances {
   readonly #hooks: InstancesHooks;
   readonly #surroundings: Surroundings;
   readonly #timers = new Set<NodeJS.Timeout>();
+  #mayComeBack = true;
   /** Consecutive early exits, for the back-off. */
   #strikes = 0;
 
@@ -79,14 +74,11 @@ export class Instances {
     await Promise.all(this.all.map((instance) => this.#start(instance)));
   }
 
-  /** Goes on with the processes that run. Notify sockets that are used are taken out of `kept`. */
+  /** Goes on with the processes that run. What is used is taken out of `kept`. */
   resume(kept: Map<string, Descriptor>, isDraining: boolean): void {
     for (const [index, instance] of this.all.entries()) {
       const record = this.#known[index] ?? instance.record;
-      const name = notifyName(this.#plan.generation, instance.id);
-      const notify = kept.get(name);
-      kept.delete(name);
-      if (instance.adopt(record, notify) || isDraining) continue;
+      if (instance.adopt(record, kept) || isDraining) continue;
       const who = `instance ${instance.id} of ${this.#plan.generation}`;
       if (instance.fire("exit")) this.#lost(instance, instanceExited(who, "ended", "while no daemon ran"));
       else if (instance.state === "failed") this.#comeBack(instance);
@@ -109,8 +101,16 @@ export class Instances {
 
   /** Nothing comes back any more. */
   stopComingBack(): void {
+    this.#mayComeBack = false;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
+  }
+
+  /** What has ended meanwhile comes back. */
+  goOnComingBack(): void {
+    this.#mayComeBack = true;
+    if (!this.#hooks.comesBack()) return;
+    for (const instance of this.all) if (instance.state === "failed") this.#comeBack(instance);
   }
 
   async #start(instance: Instance): Promise<void> {
@@ -176,6 +176,7 @@ export class Instances {
 
   /** At once after a good life, later and later after short ones. */
   #comeBack(instance: Instance): void {
+    if (!this.#mayComeBack) return;
     const { backoffMinMs, backoffMaxMs } = this.#config.restart;
     if (instance.livedMs > backoffMaxMs) this.#strikes = 0;
     const delay = this.#strikes === 0 ? 0 : Math.min(backoffMaxMs, backoffMinMs * 2 ** (this.#strikes - 1));

@@ -2,8 +2,8 @@
 import { chmodSync, chownSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { pino, type Logger } from "pino";
+import { text } from "node:stream/consumers";
 import { peerOf } from "../admin-api/access.ts";
-import { type AdminServer, createServer } from "../admin-api/server.ts";
 import { CodedError, hasCode, messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { native } from "../handoff/native.ts";
@@ -13,8 +13,14 @@ import type { AdminSocketConfig, Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { DEFAULT_CONFIG_FILE, privateDirectory } from "./directories.ts";
 import { adminSocketInUse, anotherDaemon, cannotPrepare } from "./errors.ts";
+import { Front } from "./front.ts";
+import { StartedProgram } from "./program.ts";
 import { Supervisor } from "./supervisor.ts";
 import { notifySystemd } from "./systemd.ts";
+import { Upgrade } from "./upgrade.ts";
+import { bodyOf } from "./upgrade-body.ts";
+import { Inheritance } from "./upgrade-state.ts";
+import { assertCanGoOn, canGoOn } from "./upgrade-trial.ts";
 
 export interface RunOptions {
   readonly configFile?: string;
@@ -23,6 +29,8 @@ export interface RunOptions {
   readonly command?: readonly string[];
   readonly runtime?: string;
   readonly state?: string;
+  /** Only says whether this program could take the place of a daemon whose state is on standard input. */
+  readonly tryUpgrade?: boolean;
 }
 
 const EXIT_DONE = 0;
@@ -31,6 +39,10 @@ const EXIT_CONFIGURATION = 2;
 
 /** Runs the daemon until it is told to end. Resolves to the exit code. Says what is wrong on standard error. */
 export async function run(options: RunOptions): Promise<number> {
+  if (options.tryUpgrade === true) return tryUpgrade(options);
+  // Before anything can start a child: what was left to this image is not for others.
+  using inherited = Inheritance.receive(process.env);
+  const program = new StartedProgram();
   let config: Config;
   try {
     config = configure(options);
@@ -40,7 +52,7 @@ export async function run(options: RunOptions): Promise<number> {
   for (const warning of config.warnings) process.stderr.write(`warning: ${warning}\n`);
   const log = pino({ level: config.log.level, base: null, timestamp: pino.stdTimeFunctions.isoTime });
   try {
-    return await serve(config, log);
+    return await serve(config, log, program, inherited);
   } catch (error) {
     if (error instanceof CodedError)
       log.fatal({ code: error.code, detail: error.message }, "the daemon cannot run");
@@ -57,6 +69,16 @@ export function check(options: Pick<RunOptions, "configFile">): number {
     process.stdout.write(
       `${config.file ?? "the configuration"}: ${config.listeners.length} listeners, ${config.services.length} services; nothing is wrong with it\n`,
     );
+    return EXIT_DONE;
+  } catch (error) {
+    return complain(error);
+  }
+}
+
+async function tryUpgrade(options: RunOptions): Promise<number> {
+  try {
+    assertCanGoOn(configure(options), await text(process.stdin));
+    process.stdout.write(canGoOn());
     return EXIT_DONE;
   } catch (error) {
     return complain(error);
@@ -94,17 +116,29 @@ function complain(error: unknown): number {
   return /^(CONFIG|LISTENER|ADDRESS)_/u.test(error.code) ? EXIT_CONFIGURATION : EXIT_FAILED;
 }
 
-async function serve(config: Config, log: Logger): Promise<number> {
+async function serve(
+  config: Config,
+  log: Logger,
+  program: StartedProgram,
+  inherited: Inheritance | null,
+): Promise<number> {
+  const stop = stopSignal(log);
   const { runtime } = config.paths;
   prepare(runtime);
   prepare(join(runtime, "notify"), 0o711);
-  using _lock = lock(runtime);
-  const stop = stopSignal(log);
+  using lockFile = inherited?.take("lock") ?? lock(runtime);
   // Bound first: what can fail should fail before anything is started.
-  const socket = openAdminSocket(config.admin.socket);
-  const supervisor = await Supervisor.open(config, log);
-  const admin = createServer({ operations: supervisor, log, peerOf });
-  await admin.listenOn(socket.take());
+  const socket = inherited?.take("admin/socket") ?? openAdminSocket(config.admin.socket);
+  const upgrade: Upgrade = new Upgrade(program, () =>
+    bodyOf(config, lockFile, supervisor.parts, supervisor.events, front),
+  );
+  const supervisor: Supervisor = await Supervisor.open(config, log, {
+    inherited,
+    upgrade: (requestedBy) => upgrade.begin(requestedBy),
+  });
+  const after = inherited?.state.idempotency;
+  const front: Front = new Front({ operations: supervisor, log, peerOf, socket, after });
+  await front.open();
   log.info(
     { version: packageVersion(), pid: process.pid, socket: config.admin.socket.path },
     "handoffd is up",
@@ -113,16 +147,17 @@ async function serve(config: Config, log: Logger): Promise<number> {
   await stop.first;
   notifySystemd("STOPPING=1", log);
   stop.again(() => supervisor.kill());
-  await close(admin, supervisor);
+  await upgrade.cancel();
+  await close(front, supervisor);
   rmSync(config.admin.socket.path, { force: true });
   log.info("handoffd has ended");
   return EXIT_DONE;
 }
 
 /** The API answers until the services have drained: who waits for a deploy learns how it ended. */
-async function close(admin: AdminServer, supervisor: Supervisor): Promise<void> {
+async function close(front: Front, supervisor: Supervisor): Promise<void> {
   await supervisor.stop();
-  await admin.close();
+  await front.close();
 }
 
 function stopSignal(log: Logger): {

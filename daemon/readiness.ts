@@ -1,7 +1,7 @@
 /** When a generation is ready: by what its instances say (notify), or by what its slot does (listening, http, delay). */
 import type { Listener } from "../handoff/listener.ts";
 import type { Slot } from "../handoff/slot.ts";
-import { type Candidate, proveAccepting } from "./acceptance.ts";
+import { type Candidate, proveAccepting, whyNot } from "./acceptance.ts";
 import type { ReadyConfig } from "./config/config.ts";
 import { pause } from "./ending.ts";
 import { probeHttp } from "./probe.ts";
@@ -56,6 +56,17 @@ async function answers(
     signal.throwIfAborted();
     await pause(HTTP_RETRY_MS, signal);
   }
+}
+
+/** What is missing, for whoever has waited in vain. */
+export function whyNotReady(
+  ready: ReadyConfig,
+  placements: readonly Placement[],
+  candidate: Candidate,
+): string {
+  if (ready.by === "notify") return "it did not say READY=1 on NOTIFY_SOCKET";
+  const [first] = placements;
+  return first === undefined ? "nothing proves it" : whyNot(first.listener, first.slot, candidate);
 }
 
 function placed(placements: readonly Placement[], name: string): Placement {

@@ -2,7 +2,8 @@
  * The end of a generation, in the only order that loses nothing. Its weight is 0 already.
  *
  *   settle   its queues and half-open handshakes become empty, bounded by drain.settle
- *   signal   drain.signal to each instance, once
+ *   signal   drain.signal to each instance: written down, sent, and that it was sent written down. A daemon that dies after the
+ *            first leaves it to the next one to send: rather twice within a moment than never
  *   wait     until every process of it has ended, bounded by drain.timeout, then SIGKILL to the process groups
  *   look     at the queues once more: what is left there gets an acceptor (acceptor.ts)
  *
@@ -21,25 +22,27 @@ const LONGEST_LOOK_MS = 50;
 export async function retire(generation: Generation, surroundings: Surroundings): Promise<void> {
   const began = Date.now();
   const { drain } = generation.config;
-  const isTold = generation.signalledAt !== null;
-  if (!isTold) {
+  if (generation.told.signalledAt === null) {
     await settle(generation, generation.since + drain.settleMs, surroundings);
-    generation.signalling(Date.now());
+    generation.telling(Date.now(), false);
   }
-  const deadline = (generation.signalledAt ?? began) + drain.timeoutMs;
+  const since = generation.told.signalledAt ?? began;
+  const deadline = since + drain.timeoutMs;
+  const signal = generation.told.isSignalled ? null : drain.signal;
   const cut: { connections: number | null; isKilling: boolean } = { connections: null, isKilling: false };
-  await Promise.all(
-    generation.instances.map(async (instance) => {
-      const process = instance.process ?? instance.takeEnded();
-      if (process === null) return;
-      const { killed } = await endGroup(process, isTold ? null : drain.signal, deadline, () => {
-        // Counted once, before the first is killed: the others' are still open then.
-        if (!cut.isKilling) cut.connections = surroundings.connectionsOf(generation.marks);
-        cut.isKilling = true;
-      });
-      if (killed > 0) sayKilled(generation, killed, cut.connections, surroundings);
-    }),
-  );
+  const ended = generation.instances.map(async (instance) => {
+    const process = instance.process ?? instance.takeEnded();
+    if (process === null) return;
+    const { killed } = await endGroup(process, signal, deadline, () => {
+      // Counted once, before the first is killed: the others' are still open then.
+      if (!cut.isKilling) cut.connections = surroundings.connectionsOf(generation.marks);
+      cut.isKilling = true;
+    });
+    if (killed > 0) sayKilled(generation, killed, cut.connections, surroundings);
+  });
+  // Each has the signal by now: endGroup sends it before it waits for anything.
+  if (signal !== null) generation.telling(since, true);
+  await Promise.all(ended);
   if (cut.connections !== null) surroundings.tally.connectionsCut(generation.config.name, cut.connections);
   if (generation.wasReady) surroundings.tally.drained(generation.config.name, (Date.now() - began) / 1000);
 }

@@ -9,29 +9,18 @@ import { decideRollback } from "../deploy/rollback.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
+import { deployOptions, type DeployWish } from "./deploy-options.ts";
 import { Deploys } from "./deploys.ts";
 import { nothingRuns, stopping } from "./errors.ts";
 import { FirstStart } from "./first-start.ts";
-import { Generation, type GenerationHooks } from "./generation.ts";
-import { newGeneration } from "./generation-record.ts";
+import { Generation } from "./generation.ts";
+import { type GenerationHooks, newGeneration } from "./generation-record.ts";
 import { proveSlots } from "./recovery.ts";
 import { assertStartable, assertSteerable } from "./release.ts";
 import { IdleSlots } from "./slots.ts";
 import { holdAside, steer } from "./steer.ts";
 import type { ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { ACCEPT_MS } from "./verification.ts";
-
-/** The daemon's own ready timeout speaks first, since it can say what the application did instead. */
-const READY_GRACE_MS = 500;
-
-export interface DeployWish {
-  /** undefined: the version that is current, or remembered, or configured. */
-  readonly version?: string | null | undefined;
-  readonly strategy?: Deployment["strategy"] | undefined;
-  readonly bakeMs?: number | undefined;
-  readonly isRollback?: boolean;
-}
 
 export class Service implements Fleet {
   readonly name: string;
@@ -128,10 +117,7 @@ export class Service implements Fleet {
     this.#firstStart.now();
   }
 
-  /**
-   * Goes on from another daemon's death, with its listeners resumed. `kept` has the notify sockets that the keeper gave
-   * back; those that are used are taken out of it.
-   */
+  /** Goes on from another daemon's death, with its listeners resumed. What is used of `kept` is taken out of it. */
   async recover(record: ServiceRecord, kept: Map<string, Descriptor>): Promise<void> {
     this.#remember(record);
     this.#current = record.current;
@@ -179,7 +165,6 @@ export class Service implements Fleet {
     const strategy = wish.strategy ?? this.config.deploy.strategy;
     if (current !== null) assertSteerable(this.name, strategy, this.#listeners.values());
     const to = this.#lastNumber + 1;
-    const { ready, verify, deploy } = this.config;
     const deployment = beginDeployment(
       {
         id: `${this.name}-${to}`,
@@ -190,13 +175,7 @@ export class Service implements Fleet {
         version,
         isRollback: wish.isRollback ?? false,
         requestedBy,
-        options: {
-          readyTimeoutMs: ready.timeoutMs + READY_GRACE_MS,
-          verifyTimeoutMs:
-            verify.reduce((sum, step) => sum + step.timeoutMs, 0) + (this.#listeners.size + 1) * ACCEPT_MS,
-          bakeMs: wish.bakeMs ?? deploy.bakeMs,
-          watchExits: deploy.watch.exits,
-        },
+        options: deployOptions(this.config, wish),
       },
       this.#deploys.all[0] ?? null,
       Date.now(),
@@ -259,12 +238,34 @@ export class Service implements Fleet {
     this.#idle.kill();
   }
 
+  // --- between two images of the daemon ---
+
+  /** Begins nothing any more, and ends what no record tells of. Returns when another image can go on. */
+  async pause(): Promise<void> {
+    this.#firstStart.cancel();
+    this.#deploys.pause();
+    await Promise.all([this.#idle.pause(), ...this.generations.map((generation) => generation.pause())]);
+  }
+
+  /** There is no other image. */
+  unpause(): void {
+    for (const generation of this.#generations.values()) generation.unpause();
+    this.#idle.unpause();
+    this.#deploys.unpause();
+    if (this.#generation(this.#current) === null && this.activeDeploy === null) this.#firstStart.later();
+  }
+
+  /** Writes down what is, on the disk. Throws when it cannot. */
+  save(): void {
+    this.#store.write(this.#record, "lasting");
+  }
+
   #over(generation: Generation): Promise<void> {
     if (generation.isOver) return Promise.resolve();
     return new Promise((resolve) => this.#endings.set(generation.number, resolve));
   }
 
-  /** Gives the instances' notify sockets to the keeper, a new one that holds nothing yet. */
+  /** Gives what the instances have to the keeper, a new one that holds nothing yet. */
   async keep(): Promise<void> {
     for (const generation of this.#generations.values()) {
       for (const instance of generation.instances) await instance.keep();
@@ -288,7 +289,7 @@ export class Service implements Fleet {
     // From here on there is no way back but another deploy: this is the release that a reboot starts.
     if (phase === "draining" || phase === "succeeded") this.#version = version;
     try {
-      this.#deploys.record(deployment, () => this.#write());
+      this.#deploys.record(deployment, () => this.#store.write(this.#record));
     } catch (error) {
       this.#lastNumber = before.lastNumber;
       this.#version = before.version;
@@ -375,14 +376,14 @@ export class Service implements Fleet {
 
   #persist(): void {
     try {
-      this.#write();
+      this.#store.write(this.#record);
     } catch (error) {
       this.#surroundings.log.error({ err: error, service: this.name }, "the state cannot be written");
     }
   }
 
-  #write(): void {
-    this.#store.write({
+  get #record(): ServiceRecord {
+    return {
       service: this.name,
       lastNumber: this.#lastNumber,
       version: this.#version,
@@ -391,6 +392,6 @@ export class Service implements Fleet {
       previous: this.#previous,
       deploys: this.#deploys.all,
       generations: [...this.#generations.values()].map(({ record }) => record),
-    });
+    };
   }
 }

@@ -2,7 +2,7 @@
  * What a daemon must know to go on after another one's death: one record per service, replaced atomically, written before the
  * act that it describes is irrevocable. A service's cost is its own, however many others there are.
  *
- *   state/services/api.json   { "format": 1, "boot": "…", "sequence": 41, "service": "api", "lastNumber": 3, …, "generations": […] }
+ *   state/services/api.json   { "format": 2, "boot": "…", "sequence": 41, "service": "api", "lastNumber": 3, …, "generations": […] }
  *   state/services/api.live   the same while a deploy is under way, and newer
  *
  * Of the files that are there the one with the highest sequence holds. Two, because they are for two kinds of death:
@@ -29,8 +29,7 @@ import { hasCode, messageOf } from "../handoff/coded-error.ts";
 import { cannotPrepare, snapshotUnreadable } from "./errors.ts";
 import type { GenerationRecord } from "./generation-record.ts";
 import { bootId } from "./proc.ts";
-
-const FORMAT = 1;
+import { type Fields, FORMAT, isReadable, migrate } from "./snapshot-format.ts";
 
 export interface ServiceRecord {
   readonly service: string;
@@ -47,6 +46,7 @@ export interface ServiceRecord {
   readonly generations: readonly GenerationRecord[];
 }
 
+/** What is in a file, in today's format. */
 interface SnapshotFile extends ServiceRecord {
   readonly format: number;
   readonly boot: string;
@@ -62,9 +62,10 @@ export class SnapshotStore {
   readonly #versions = new Map<string, string | null>();
   #sequence = 0;
 
-  /** Makes the directory. Throws DIRECTORY_UNUSABLE. */
-  constructor(state: string) {
+  /** Makes the directory, unless it is only to be read. Throws DIRECTORY_UNUSABLE. */
+  constructor(state: string, use: "write" | "read" = "write") {
     this.#directory = join(state, "services");
+    if (use === "read") return;
     try {
       mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     } catch (error) {
@@ -73,19 +74,20 @@ export class SnapshotStore {
   }
 
   /** Returns when the record is in place: a reader sees the old one or the new one, never half of it. */
-  write(record: ServiceRecord): void {
+  write(record: ServiceRecord, file: "lasting" | "as-needed" = "as-needed"): void {
     const { service, version, deploys } = record;
     const body = encode(record);
-    if (this.#written.get(service) === body) return;
+    if (this.#written.get(service) === body && file === "as-needed") return;
     this.#written.delete(service); // If what follows throws, nobody knows what is there.
     const head = { format: FORMAT, boot: this.#boot, sequence: ++this.#sequence };
     const text = `${JSON.stringify(head).slice(0, -1)},${body.slice(1)}`;
     const isVersionNew = this.#versions.get(service) !== version;
-    const outlivesPower = isVersionNew || deploys.every((deployment) => isTerminal(deployment));
-    const file = outlivesPower ? this.#file(service) : this.#live(service);
-    writeWhole(`${file}.new`, text, outlivesPower);
-    if (!outlivesPower) rmSync(file, { force: true });
-    renameSync(`${file}.new`, file);
+    const isQuiet = deploys.every((deployment) => isTerminal(deployment));
+    const outlivesPower = file === "lasting" || isVersionNew || isQuiet;
+    const path = outlivesPower ? this.#file(service) : this.#live(service);
+    writeWhole(`${path}.new`, text, outlivesPower);
+    if (!outlivesPower) rmSync(path, { force: true });
+    renameSync(`${path}.new`, path);
     if (outlivesPower) rmSync(this.#live(service), { force: true });
     this.#versions.set(service, version);
     this.#written.set(service, body);
@@ -198,12 +200,12 @@ function parse(file: string, text: string): SnapshotFile {
   if (typeof content !== "object" || content === null || !("format" in content)) {
     throw snapshotUnreadable(file, "it is not a snapshot");
   }
-  if (content.format !== FORMAT) {
+  if (!isReadable(content.format)) {
     throw snapshotUnreadable(
       file,
-      `its format is ${String(content.format)}, and this version reads ${FORMAT}`,
+      `its format is ${String(content.format)}, and this version reads up to ${FORMAT}`,
     );
   }
   // Written by this program, mode 0600, replaced whole: the format's number is the promise about the rest.
-  return content as SnapshotFile;
+  return migrate(content as Fields) as unknown as SnapshotFile;
 }

@@ -7,7 +7,15 @@ import type { Logger } from "pino";
 import { deployUnknown, serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
 import type { Caller, MetricsPage, Operations } from "../admin-api/operations.ts";
-import type { Deploy, DeployList, DeployQuery, DeployRequest, Health, Status } from "../admin-api/schemas.ts";
+import type {
+  Deploy,
+  DeployList,
+  DeployQuery,
+  DeployRequest,
+  Health,
+  Status,
+  Upgrade as UpgradeBody,
+} from "../admin-api/schemas.ts";
 import { type Deployment, isTerminal, type Wish } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
@@ -16,22 +24,35 @@ import { packageVersion } from "../handoff/version.ts";
 import type { Config } from "./config/config.ts";
 import { parseDuration } from "./config/values.ts";
 import { pause } from "./ending.ts";
-import { stepsUnusable } from "./errors.ts";
+import { stepsUnusable, stopping } from "./errors.ts";
 import { marksOf, openListeners } from "./listeners.ts";
 import { Marks } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { Service } from "./service.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
+import { endStrays } from "./strays.ts";
 import type { Surroundings } from "./surroundings.ts";
+import type { Parts } from "./upgrade-body.ts";
+import type { Inheritance } from "./upgrade-state.ts";
 import { deployBody, listenerBody, serviceBody } from "./view.ts";
 
 const PAGE = 20;
 const KEEPER_RETRY_MS = 1_000;
 
+/** How this daemon came into the world, and how it goes on as another. */
+export interface Beginning {
+  /** null: it was started. */
+  readonly inherited: Inheritance | null;
+  /** See Operations.upgrade. */
+  readonly upgrade: (requestedBy: string) => Promise<UpgradeBody>;
+}
+
 export class Supervisor implements Operations {
-  readonly events = new EventLog();
+  readonly events: EventLog;
   readonly #log: Logger;
-  readonly #startedAt = new Date();
+  readonly #startedAt: Date;
+  readonly #upgrades: number;
+  readonly #beginUpgrade: Beginning["upgrade"];
   readonly #metrics: Metrics;
   readonly #surroundings: Surroundings;
   readonly #config: Config;
@@ -43,9 +64,13 @@ export class Supervisor implements Operations {
   #marks: Marks | null = null;
   #isStopping = false;
 
-  private constructor(config: Config, log: Logger) {
+  private constructor(config: Config, log: Logger, { inherited, upgrade }: Beginning) {
     this.#config = config;
     this.#log = log;
+    this.events = new EventLog({ after: inherited?.state.events });
+    this.#startedAt = new Date(inherited?.state.startedAt ?? Date.now());
+    this.#upgrades = inherited === null ? 0 : inherited.state.upgrades + 1;
+    this.#beginUpgrade = upgrade;
     this.#store = new SnapshotStore(config.paths.state);
     this.#metrics = createMetrics(packageVersion(), () => this.status());
     this.#surroundings = {
@@ -70,15 +95,18 @@ export class Supervisor implements Operations {
   }
 
   /**
-   * Opens the listeners (or goes on with those that a dead daemon's keeper holds) and begins every service. Returns when
+   * Opens the listeners (or goes on with those that another daemon has left) and begins every service. Returns when
    * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open.
    */
-  static async open(config: Config, log: Logger): Promise<Supervisor> {
-    const supervisor = new Supervisor(config, log);
-    const kept = await supervisor.#openKeeper();
-    const isRecovery = kept.size > 0;
+  static async open(config: Config, log: Logger, beginning: Beginning): Promise<Supervisor> {
+    const supervisor = new Supervisor(config, log, beginning);
+    const { inherited } = beginning;
+    const kept = inherited?.takeKept() ?? new Map<string, Descriptor>();
+    let isRecovery = true;
     try {
-      await supervisor.#begin(kept);
+      await supervisor.#openKeeper(kept, inherited !== null);
+      isRecovery = kept.size > 0;
+      await supervisor.#begin(kept, inherited);
     } catch (error) {
       // What a dead daemon has left stays with its keeper, for a start that succeeds.
       if (!isRecovery) await supervisor.#closeListeners();
@@ -89,9 +117,10 @@ export class Supervisor implements Operations {
     return supervisor;
   }
 
-  async #begin(kept: Map<string, Descriptor>): Promise<void> {
+  async #begin(kept: Map<string, Descriptor>, inherited: Inheritance | null): Promise<void> {
     const records = new Map(this.#config.services.map(({ name }) => [name, this.#store.read(name)]));
     const isRecovery = kept.size > 0;
+    if (inherited !== null) this.#metrics.restore(inherited.state.counters);
     if (this.#config.marks !== null) {
       const used = [
         ...[...records.values()].flatMap((record) => record?.generations.flatMap(({ marks }) => marks) ?? []),
@@ -113,17 +142,24 @@ export class Supervisor implements Operations {
         );
       }
     }
-    if (isRecovery) {
-      this.#metrics.recovered("snapshot");
-      this.#surroundings.say({
-        type: "daemon.recovered",
-        message: "the daemon goes on from the state of one that ended",
-      });
-    }
+    if (inherited !== null || isRecovery) this.#sayRecovered(inherited);
     for (const [name, service] of this.#services)
       await this.#beginService(service, records.get(name) ?? null, isRecovery, kept);
     const unused = [...kept.keys()];
     if (unused.length > 0) await this.#keeper.remove(unused);
+    if (inherited !== null) endStrays([...this.#services.values()], this.#keeperPid);
+  }
+
+  #sayRecovered(inherited: Inheritance | null): void {
+    this.#metrics.recovered(inherited === null ? "keeper" : "upgrade");
+    if (inherited === null) {
+      const message = "the daemon goes on from the state of one that ended";
+      this.#surroundings.say({ type: "daemon.recovered", message });
+      return;
+    }
+    this.#metrics.upgraded("succeeded");
+    const message = `handoffd ${inherited.state.version} was replaced by ${packageVersion()}, in place`;
+    this.#surroundings.say({ type: "daemon.upgraded", message });
   }
 
   async #beginService(
@@ -136,12 +172,16 @@ export class Supervisor implements Operations {
     else await service.begin(record);
   }
 
-  async #openKeeper(): Promise<Map<string, Descriptor>> {
-    if (this.#config.keeper === "off") return new Map();
+  /** What the keeper holds is added to `kept`, unless that came with an upgrade and is complete. */
+  async #openKeeper(kept: Map<string, Descriptor>, isUpgrade: boolean): Promise<void> {
+    if (this.#config.keeper === "off") return;
     const path = join(this.#config.paths.runtime, "keeper.sock");
-    const keeper = KeeperProcess.connect(path) ?? this.#startKeeper();
+    const found = KeeperProcess.connect(path);
+    const keeper = found ?? this.#startKeeper();
     this.#useKeeper(keeper);
-    return keeper.list();
+    if (!isUpgrade) for (const [name, descriptor] of await keeper.list()) kept.set(name, descriptor);
+    // It has died within the moment of the upgrade.
+    else if (found === null) for (const [name, { fd }] of kept) await keeper.put(name, fd);
   }
 
   #useKeeper(keeper: KeeperProcess): void {
@@ -212,6 +252,18 @@ export class Supervisor implements Operations {
     await this.#keeper.release();
   }
 
+  /** For another image that goes on: everything that the daemon consists of. */
+  get parts(): Parts {
+    return {
+      services: [...this.#services.values()],
+      listeners: [...this.#listeners.values()],
+      metrics: this.#metrics,
+      startedAt: this.#startedAt.getTime(),
+      upgrades: this.#upgrades,
+      say: this.#surroundings.say,
+    };
+  }
+
   // --- Operations ---
 
   health(): Health {
@@ -232,7 +284,7 @@ export class Supervisor implements Operations {
       version: packageVersion(),
       pid: process.pid,
       startedAt: this.#startedAt.toISOString(),
-      upgrades: 0,
+      upgrades: this.#upgrades,
       listeners: [...this.#listeners.values()].map((listener) => listenerBody(listener)),
       services: [...this.#services.values()].map((service) => serviceBody(service, connections)),
     };
@@ -262,6 +314,11 @@ export class Supervisor implements Operations {
 
   restart(name: string, caller: Caller): Deploy {
     return deployBody(this.#service(name).restart(caller.name));
+  }
+
+  upgrade(caller: Caller): Promise<UpgradeBody> {
+    if (this.#isStopping) throw stopping();
+    return this.#beginUpgrade(caller.name);
   }
 
   listDeploys({ service, limit = PAGE, before }: DeployQuery): DeployList {
