@@ -16,6 +16,7 @@ import { specificationFor } from "./account.ts";
 import type { Candidate } from "./acceptance.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { readyTimeout, reasonOf } from "./errors.ts";
+import { reach } from "./fault.ts";
 import {
   GENERATION,
   type GenerationEvent,
@@ -276,6 +277,7 @@ export class Generation {
     }
     this.#placements.length = 0;
     this.#weight = 0;
+    reach("drain.given-back");
     this.#fire(this.#wasReady ? "end" : "fail");
     this.#hooks.onEnded();
     this.#hooks.onChange();

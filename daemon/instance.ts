@@ -19,6 +19,7 @@ import { NotifySocket } from "../handoff/notify.ts";
 import { Process } from "../handoff/process.ts";
 import type { OutputConfig } from "./config/config.ts";
 import { cannotPrepare, instanceExited } from "./errors.ts";
+import { reach } from "./fault.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export type InstanceState = "starting" | "standby" | "serving" | "draining" | "stopped" | "failed";
@@ -150,11 +151,13 @@ export class Instance {
       const launched = await launch(specification, offers, standard, HANDOFF_MS, (process) => {
         this.#process = process;
         this.#hooks.onSpawned();
+        reach("launch.spawned");
       });
       this.#surroundings.tally.handedOff((performance.now() - began) / 1000);
       this.#surroundings.tally.descriptorsPassed(offers.length);
       this.#channel = launched.channel;
       this.#watch(launched.process);
+      reach("launch.granted");
       if (this.#channel !== null && this.#channel.open) await this.#keepChannel(this.#channel);
     } catch (error) {
       this.#process = null;

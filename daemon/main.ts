@@ -13,6 +13,7 @@ import type { AdminSocketConfig, Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { DEFAULT_CONFIG_FILE, privateDirectory } from "./directories.ts";
 import { adminSocketInUse, anotherDaemon, cannotPrepare } from "./errors.ts";
+import { reach } from "./fault.ts";
 import { Front } from "./front.ts";
 import { StartedProgram } from "./program.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -42,6 +43,7 @@ export async function run(options: RunOptions): Promise<number> {
   if (options.tryUpgrade === true) return tryUpgrade(options);
   // Before anything can start a child: what was left to this image is not for others.
   using inherited = Inheritance.receive(process.env);
+  if (inherited !== null) reach("upgrade.entered");
   const program = new StartedProgram();
   let config: Config;
   try {
@@ -139,6 +141,7 @@ async function serve(
   const after = inherited?.state.idempotency;
   const front: Front = new Front({ operations: supervisor, log, peerOf, socket, after });
   await front.open();
+  if (inherited !== null) reach("upgrade.opened");
   log.info(
     { version: packageVersion(), pid: process.pid, socket: config.admin.socket.path },
     "handoffd is up",

@@ -1,6 +1,7 @@
 /** What is checked after a daemon's death, before the next one changes anything. */
 import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import type { Listener } from "../handoff/listener.ts";
+import { reach } from "./fault.ts";
 import type { Generation } from "./generation.ts";
 import { familyHolds } from "./proc.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -15,6 +16,7 @@ export async function proveSlots(
   generations: readonly Generation[],
   surroundings: Surroundings,
 ): Promise<void> {
+  reach("recovery.resumed");
   for (const listener of listeners) {
     try {
       listener.assertAlone();
@@ -36,4 +38,5 @@ export async function proveSlots(
       );
     }
   }
+  reach("recovery.proved");
 }

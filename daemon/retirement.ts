@@ -2,16 +2,19 @@
  * The end of a generation, in the only order that loses nothing. Its weight is 0 already.
  *
  *   settle   its queues and half-open handshakes become empty, bounded by drain.settle
- *   signal   drain.signal to each instance: written down, sent, and that it was sent written down. A daemon that dies after the
- *            first leaves it to the next one to send: rather twice within a moment than never
+ *   signal   drain.signal to each instance: written down, sent, and that it was sent written down
  *   wait     until every process of it has ended, bounded by drain.timeout, then SIGKILL to the process groups
  *   look     at the queues once more: what is left there gets an acceptor (acceptor.ts)
  *
- * After the daemon's death in the middle, the next one comes here again: the instants are the recorded ones.
+ * After the daemon's death in the middle, the next one comes here again: the instants are the recorded ones. Where it died between
+ * the first and the last record of the signal, the process itself tells: one that was told to end has closed its listening socket, and
+ * is not told again. (A second SIGTERM means "now" to many programs: Node's process.once leaves the default for it.)
  */
 import { Settling } from "../handoff/settle.ts";
 import { endGroup, pause } from "./ending.ts";
+import { reach } from "./fault.ts";
 import type { Generation } from "./generation.ts";
+import { socketsOf } from "./proc.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** Nothing tells when a queue or a handshake has gone: it is looked at, at first this often, then less. */
@@ -22,18 +25,22 @@ const LONGEST_LOOK_MS = 50;
 export async function retire(generation: Generation, surroundings: Surroundings): Promise<void> {
   const began = Date.now();
   const { drain } = generation.config;
+  const isInDoubt = generation.told.signalledAt !== null && !generation.told.isSignalled;
   if (generation.told.signalledAt === null) {
     await settle(generation, generation.since + drain.settleMs, surroundings);
+    reach("drain.settled");
     generation.telling(Date.now(), false);
+    reach("drain.recorded");
   }
   const since = generation.told.signalledAt ?? began;
   const deadline = since + drain.timeoutMs;
-  const signal = generation.told.isSignalled ? null : drain.signal;
+  const isTold = generation.told.isSignalled;
   const cut: { connections: number | null; isKilling: boolean } = { connections: null, isKilling: false };
   const ended = generation.instances.map(async (instance) => {
     const process = instance.process ?? instance.takeEnded();
     if (process === null) return;
-    const { killed } = await endGroup(process, signal, deadline, () => {
+    const isToBeTold = !isTold && (!isInDoubt || hasSlot(generation, process.pid));
+    const { killed } = await endGroup(process, isToBeTold ? drain.signal : null, deadline, () => {
       // Counted once, before the first is killed: the others' are still open then.
       if (!cut.isKilling) cut.connections = surroundings.connectionsOf(generation.marks);
       cut.isKilling = true;
@@ -41,10 +48,18 @@ export async function retire(generation: Generation, surroundings: Surroundings)
     if (killed > 0) sayKilled(generation, killed, cut.connections, surroundings);
   });
   // Each has the signal by now: endGroup sends it before it waits for anything.
-  if (signal !== null) generation.telling(since, true);
+  reach("drain.signalled");
+  if (!isTold) generation.telling(since, true);
+  reach("drain.confirmed");
   await Promise.all(ended);
+  reach("drain.ended");
   if (cut.connections !== null) surroundings.tally.connectionsCut(generation.config.name, cut.connections);
   if (generation.wasReady) surroundings.tally.drained(generation.config.name, (Date.now() - began) / 1000);
+}
+
+function hasSlot({ placements }: Generation, pid: number): boolean {
+  const sockets = socketsOf(pid);
+  return placements.some(({ slot }) => sockets.has(slot.inode));
 }
 
 function sayKilled(

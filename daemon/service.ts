@@ -12,6 +12,7 @@ import type { ServiceConfig } from "./config/config.ts";
 import { deployOptions, type DeployWish } from "./deploy-options.ts";
 import { Deploys } from "./deploys.ts";
 import { nothingRuns, stopping } from "./errors.ts";
+import { withFaultPoints } from "./fault.ts";
 import { FirstStart } from "./first-start.ts";
 import { Generation } from "./generation.ts";
 import { type GenerationHooks, newGeneration } from "./generation-record.ts";
@@ -59,7 +60,11 @@ export class Service implements Fleet {
       () => this.deploy({}, "handoffd (start)"),
       surroundings,
     );
-    this.#deploys = new Deploys(this, (deployment) => this.#deployEnded(deployment), surroundings);
+    this.#deploys = new Deploys(
+      withFaultPoints(this),
+      (deployment) => this.#deployEnded(deployment),
+      surroundings,
+    );
     this.#idle = new IdleSlots(
       config.name,
       [...listeners.values()],
@@ -237,8 +242,6 @@ export class Service implements Fleet {
     }
     this.#idle.kill();
   }
-
-  // --- between two images of the daemon ---
 
   /** Begins nothing any more, and ends what no record tells of. Returns when another image can go on. */
   async pause(): Promise<void> {

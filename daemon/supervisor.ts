@@ -25,6 +25,7 @@ import type { Config } from "./config/config.ts";
 import { parseDuration } from "./config/values.ts";
 import { pause } from "./ending.ts";
 import { stepsUnusable, stopping } from "./errors.ts";
+import { keeperWithFaultPoints, reach } from "./fault.ts";
 import { marksOf, openListeners } from "./listeners.ts";
 import { Marks } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
@@ -106,6 +107,7 @@ export class Supervisor implements Operations {
     try {
       await supervisor.#openKeeper(kept, inherited !== null);
       isRecovery = kept.size > 0;
+      reach("recovery.listed");
       await supervisor.#begin(kept, inherited);
     } catch (error) {
       // What a dead daemon has left stays with its keeper, for a start that succeeds.
@@ -121,6 +123,7 @@ export class Supervisor implements Operations {
     const records = new Map(this.#config.services.map(({ name }) => [name, this.#store.read(name)]));
     const isRecovery = kept.size > 0;
     if (inherited !== null) this.#metrics.restore(inherited.state.counters);
+    reach("recovery.read");
     if (this.#config.marks !== null) {
       const used = [
         ...[...records.values()].flatMap((record) => record?.generations.flatMap(({ marks }) => marks) ?? []),
@@ -132,6 +135,7 @@ export class Supervisor implements Operations {
       }
     }
     await openListeners(this.#config, records, kept, this.#marks, this.#listeners, this.#surroundings);
+    reach("recovery.listeners");
     for (const config of this.#config.services) {
       const listeners = new Map(config.listeners.map((name) => [name, this.#listener(name)]));
       this.#services.set(config.name, new Service(config, listeners, this.#store, this.#surroundings));
@@ -147,6 +151,7 @@ export class Supervisor implements Operations {
       await this.#beginService(service, records.get(name) ?? null, isRecovery, kept);
     const unused = [...kept.keys()];
     if (unused.length > 0) await this.#keeper.remove(unused);
+    reach("recovery.done");
     if (inherited !== null) endStrays([...this.#services.values()], this.#keeperPid);
   }
 
@@ -185,7 +190,7 @@ export class Supervisor implements Operations {
   }
 
   #useKeeper(keeper: KeeperProcess): void {
-    this.#keeper = keeper;
+    this.#keeper = keeperWithFaultPoints(keeper);
     this.#keeperPid = keeper.pid;
     keeper.watch(() => {
       if (!this.#isStopping) void this.#replaceKeeper(keeper);

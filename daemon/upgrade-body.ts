@@ -4,6 +4,7 @@ import type { Descriptor } from "../handoff/descriptor.ts";
 import { type Listener, slotName } from "../handoff/listener.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config } from "./config/config.ts";
+import { reach } from "./fault.ts";
 import type { Front } from "./front.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Service } from "./service.ts";
@@ -34,6 +35,7 @@ export function bodyOf(
     pause: async () => {
       // The API first: whatever it was asked for has begun then.
       await front.pause();
+      reach("upgrade.closed");
       await Promise.all(services.map((service) => service.pause()));
     },
     unpause: async () => {

@@ -19,6 +19,7 @@ import { native } from "../handoff/native.ts";
 import { packageVersion } from "../handoff/version.ts";
 import { pause } from "./ending.ts";
 import { upgradeFailed, upgradeInProgress } from "./errors.ts";
+import { reach } from "./fault.ts";
 import type { Tally } from "./metrics.ts";
 import type { Program, StartedProgram } from "./program.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -76,6 +77,7 @@ export class Upgrade {
       body.say({ type: "daemon.upgrade-refused", message: messageOf(error), ...codeOf(error) }, "error");
       throw error;
     }
+    reach("upgrade.tried");
     const from = packageVersion();
     body.say({
       type: "daemon.upgrading",
@@ -99,7 +101,9 @@ export class Upgrade {
       // The loop's last turn: a signal that came until now is seen, and nothing changes after it.
       await new Promise((resolve) => setImmediate(resolve));
       if (this.#isCancelled) throw upgradeFailed("it is being stopped");
+      reach("upgrade.paused");
       body.save();
+      reach("upgrade.saved");
       execute(this.#program.resolve(), body.state(counters), body.descriptors());
     } catch (error) {
       const failure =
