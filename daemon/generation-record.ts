@@ -35,6 +35,8 @@ export interface GenerationRecord {
   readonly hadUsers: boolean;
   /** The slot's index on each listener. */
   readonly slots: Readonly<Record<string, number>>;
+  /** SO_COOKIE of each of them, in decimal digits. */
+  readonly cookies: Readonly<Record<string, string>>;
   readonly marks: readonly number[];
   readonly instances: readonly InstanceRecord[];
   /** As it was when the generation was started: restarts run what was deployed, whatever the file says by now. */
@@ -71,6 +73,7 @@ export function newGeneration(
     isSignalled: false,
     hadUsers: false,
     slots: {},
+    cookies: {},
     marks: [],
     instances: Array.from({ length: config.instances }, (_, index) => vacantInstance(index + 1, now)),
     config,

@@ -12,7 +12,7 @@ import { CodedError } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { Machine } from "../handoff/machine.ts";
-import { specificationFor } from "./account.ts";
+import { accountOf, specificationFor } from "./account.ts";
 import type { Candidate } from "./acceptance.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { readyTimeout, reasonOf } from "./errors.ts";
@@ -25,7 +25,7 @@ import {
 } from "./generation-record.ts";
 import type { Instance } from "./instance.ts";
 import { Instances } from "./instances.ts";
-import { reclaimSlots } from "./placements.ts";
+import { placesOf, reclaimSlots } from "./placements.ts";
 import { awaitReady, whyNotReady } from "./readiness.ts";
 import { retire } from "./retirement.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -152,7 +152,7 @@ export class Generation {
       wasReady: this.#wasReady,
       ...this.#told,
       hadUsers: this.#hadUsers,
-      slots: Object.fromEntries(this.#placements.map(({ listener, slot }) => [listener.name, slot.index])),
+      ...placesOf(this.#placements),
       marks: this.#marks,
       instances: this.#instances.records,
       config: this.config,
@@ -302,6 +302,7 @@ export class Generation {
         generation: this.name,
         specification: (extra) =>
           specificationFor(config, this.version, config.command, { ...this.#variables, ...extra }, true),
+        identity: () => accountOf(config).identity,
         offers: () => this.#placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd })),
         output: config.output,
       },

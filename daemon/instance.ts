@@ -41,6 +41,8 @@ export interface InstancePlan {
   /** "api/3", for names and messages. */
   readonly generation: string;
   readonly specification: (extra: Readonly<Record<string, string>>) => LaunchSpecification;
+  /** Who the process is; null: the daemon's own user. */
+  readonly identity: () => LaunchSpecification["identity"];
   readonly offers: () => readonly Offer[];
   readonly output: OutputConfig;
 }
@@ -181,6 +183,7 @@ export class Instance {
       this.#letGo();
       return false;
     }
+    if (notify === null) this.#listenAgain();
     this.#watch(found);
     return true;
   }
@@ -205,6 +208,15 @@ export class Instance {
     } catch (error) {
       // The application runs. The next keeper gets everything; without one the SDK comes back by itself.
       this.#surroundings.log.warn({ err: error }, "the keeper did not take a channel");
+    }
+  }
+
+  /** Nobody has kept the notify socket: what the process says to the same path from now on is heard. */
+  #listenAgain(): void {
+    try {
+      this.#notify = NotifySocket.open(this.#notifyPath, this.#plan.identity(), this.#hooks.onNotify);
+    } catch (error) {
+      this.#surroundings.log.warn({ err: error, instance: this.id }, "an instance cannot be heard");
     }
   }
 

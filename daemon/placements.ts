@@ -3,6 +3,14 @@ import type { Listener } from "../handoff/listener.ts";
 import type { GenerationRecord } from "./generation-record.ts";
 import type { Placement } from "./verification.ts";
 
+/** Where each is, and which socket that is. */
+export function placesOf(placements: readonly Placement[]): Pick<GenerationRecord, "slots" | "cookies"> {
+  return {
+    slots: Object.fromEntries(placements.map(({ listener, slot }) => [listener.name, slot.index])),
+    cookies: Object.fromEntries(placements.map(({ listener, slot }) => [listener.name, String(slot.cookie)])),
+  };
+}
+
 /** The slots that the record says are this owner's; what the listeners do not have any more is left out. */
 export function reclaimSlots(
   slots: GenerationRecord["slots"],

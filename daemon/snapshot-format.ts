@@ -2,7 +2,7 @@
  * The formats in which a service's record was ever written, and how each becomes the next. Pure.
  *
  *   1   the first
- *   2   generations: isSignalled · deploys: pinned, step, resizedAt, fallback, and what canary, rolling and recreate need
+ *   2   generations: isSignalled, cookies · deploys: pinned, step, resizedAt, fallback, and what canary, rolling and recreate need
  *
  * The format of the version before is always read; test/golden/ has one file of each. Beyond that, keys that the
  * configuration has got since are filled in with their defaults: a generation keeps the configuration that it was
@@ -45,7 +45,11 @@ function fromFirst(content: Fields): Fields {
   return {
     ...content,
     // That version has sent the signal in the same breath.
-    generations: generations.map((each) => ({ isSignalled: each["signalledAt"] !== null, ...each })),
+    generations: generations.map((each) => ({
+      isSignalled: each["signalledAt"] !== null,
+      cookies: {},
+      ...each,
+    })),
     deploys: listOf(content["deploys"]).map((deployment) => ({
       pinned: false,
       step: null,

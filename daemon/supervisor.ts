@@ -27,8 +27,10 @@ import { pause } from "./ending.ts";
 import { stepsUnusable, stopping } from "./errors.ts";
 import { keeperWithFaultPoints, reach } from "./fault.ts";
 import { marksOf, openListeners } from "./listeners.ts";
-import { Marks } from "./marks.ts";
+import { type Marks, openMarks } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { recoveredEvent, sourceOf } from "./recovery.ts";
+import { moved, type RescuedSlot, rescueSlots } from "./rescue.ts";
 import { Service } from "./service.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import { endStrays } from "./strays.ts";
@@ -64,6 +66,8 @@ export class Supervisor implements Operations {
   #keeperPid: number | null = null;
   #marks: Marks | null = null;
   #isStopping = false;
+  /** Something lives already that another daemon has left. */
+  #isRecovery = true;
 
   private constructor(config: Config, log: Logger, { inherited, upgrade }: Beginning) {
     this.#config = config;
@@ -103,15 +107,14 @@ export class Supervisor implements Operations {
     const supervisor = new Supervisor(config, log, beginning);
     const { inherited } = beginning;
     const kept = inherited?.takeKept() ?? new Map<string, Descriptor>();
-    let isRecovery = true;
     try {
       await supervisor.#openKeeper(kept, inherited !== null);
-      isRecovery = kept.size > 0;
       reach("recovery.listed");
+      supervisor.#isRecovery = kept.size > 0;
       await supervisor.#begin(kept, inherited);
     } catch (error) {
       // What a dead daemon has left stays with its keeper, for a start that succeeds.
-      if (!isRecovery) await supervisor.#closeListeners();
+      if (!supervisor.#isRecovery) await supervisor.#closeListeners();
       throw error;
     } finally {
       for (const descriptor of kept.values()) descriptor.close();
@@ -120,21 +123,23 @@ export class Supervisor implements Operations {
   }
 
   async #begin(kept: Map<string, Descriptor>, inherited: Inheritance | null): Promise<void> {
-    const records = new Map(this.#config.services.map(({ name }) => [name, this.#store.read(name)]));
-    const isRecovery = kept.size > 0;
+    const read = new Map(this.#config.services.map(({ name }) => [name, this.#store.read(name)]));
+    const source = sourceOf(kept, inherited, read);
+    this.#isRecovery = source !== null;
+    const rescued = source === "pidfd" ? rescueSlots(read.values()) : new Map<string, RescuedSlot[]>();
     if (inherited !== null) this.#metrics.restore(inherited.state.counters);
     reach("recovery.read");
-    if (this.#config.marks !== null) {
-      const used = [
-        ...[...records.values()].flatMap((record) => record?.generations.flatMap(({ marks }) => marks) ?? []),
-        ...marksOf(kept),
-      ];
-      this.#marks = Marks.open(this.#config.marks.base, used);
-      if (this.#marks === null) {
-        this.#log.warn("connections are not counted per generation: setting SO_MARK needs CAP_NET_ADMIN");
-      }
-    }
-    await openListeners(this.#config, records, kept, this.#marks, this.#listeners, this.#surroundings);
+    this.#marks = openMarks(this.#config, read, marksOf(kept), this.#log);
+    const places = await openListeners(
+      this.#config,
+      read,
+      kept,
+      this.#marks,
+      this.#listeners,
+      this.#surroundings,
+      rescued,
+    );
+    const records = source === "pidfd" ? moved(read, places) : read;
     reach("recovery.listeners");
     for (const config of this.#config.services) {
       const listeners = new Map(config.listeners.map((name) => [name, this.#listener(name)]));
@@ -146,25 +151,18 @@ export class Supervisor implements Operations {
         );
       }
     }
-    if (inherited !== null || isRecovery) this.#sayRecovered(inherited);
+    if (source !== null) {
+      this.#metrics.recovered(source);
+      if (source === "upgrade") this.#metrics.upgraded("succeeded");
+      this.#surroundings.say(recoveredEvent(source, inherited));
+    }
     for (const [name, service] of this.#services)
-      await this.#beginService(service, records.get(name) ?? null, isRecovery, kept);
+      await this.#beginService(service, records.get(name) ?? null, source !== null, kept);
+    if (source === "pidfd") await this.#keepAll();
     const unused = [...kept.keys()];
     if (unused.length > 0) await this.#keeper.remove(unused);
     reach("recovery.done");
     if (inherited !== null) endStrays([...this.#services.values()], this.#keeperPid);
-  }
-
-  #sayRecovered(inherited: Inheritance | null): void {
-    this.#metrics.recovered(inherited === null ? "keeper" : "upgrade");
-    if (inherited === null) {
-      const message = "the daemon goes on from the state of one that ended";
-      this.#surroundings.say({ type: "daemon.recovered", message });
-      return;
-    }
-    this.#metrics.upgraded("succeeded");
-    const message = `handoffd ${inherited.state.version} was replaced by ${packageVersion()}, in place`;
-    this.#surroundings.say({ type: "daemon.upgraded", message });
   }
 
   async #beginService(
@@ -209,8 +207,7 @@ export class Supervisor implements Operations {
     while (!this.#isStopping) {
       try {
         this.#useKeeper(this.#startKeeper());
-        for (const listener of this.#listeners.values()) await listener.keep();
-        for (const service of this.#services.values()) await service.keep();
+        await this.#keepAll();
         break;
       } catch (error) {
         this.#log.error({ err: error }, "slots are not held outside the daemon; trying again");
@@ -218,6 +215,11 @@ export class Supervisor implements Operations {
       }
     }
     old.kill();
+  }
+
+  async #keepAll(): Promise<void> {
+    for (const listener of this.#listeners.values()) await listener.keep();
+    for (const service of this.#services.values()) await service.keep();
   }
 
   #startKeeper(): KeeperProcess {
