@@ -62,6 +62,7 @@ export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   DAEMON_STOPPING: { status: 503, title: "The daemon is stopping" },
   DAEMON_ALREADY_RUNS: { status: 500, title: "Another daemon runs" },
   DIRECTORY_UNUSABLE: { status: 500, title: "A directory cannot be used" },
+  STATE_NOT_WRITTEN: { status: 500, title: "The state cannot be written" },
   UPGRADE_REFUSED: { status: 500, title: "The daemon was not upgraded" },
   UPGRADE_IN_PROGRESS: { status: 409, title: "An upgrade is running" },
   UPGRADE_FAILED: { status: 500, title: "The daemon could not be replaced" },

@@ -57,6 +57,14 @@ export function snapshotUnreadable(file: string, why: string, cause?: unknown): 
   );
 }
 
+export function stateNotWritten(file: string, why: string, cause: unknown): CodedError {
+  return new CodedError(
+    "STATE_NOT_WRITTEN",
+    `the state cannot be written to ${file}: ${why}; what needs it is not begun, and what runs goes on; make room, or the directory writable`,
+    { cause },
+  );
+}
+
 export function upgradeRefused(why: string, cause?: unknown): CodedError {
   return new CodedError("UPGRADE_REFUSED", `the upgrade was refused and nothing was changed: ${why}`, {
     cause,

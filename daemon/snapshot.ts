@@ -26,7 +26,7 @@ import {
 import { join } from "node:path";
 import { type Deployment, isTerminal } from "../deploy/deployment.ts";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
-import { cannotPrepare, snapshotUnreadable } from "./errors.ts";
+import { cannotPrepare, snapshotUnreadable, stateNotWritten } from "./errors.ts";
 import { reach } from "./fault.ts";
 import type { GenerationRecord } from "./generation-record.ts";
 import { bootId } from "./proc.ts";
@@ -86,16 +86,26 @@ export class SnapshotStore {
     const isQuiet = deploys.every((deployment) => isTerminal(deployment));
     const outlivesPower = file === "lasting" || isVersionNew || isQuiet;
     const path = outlivesPower ? this.#file(service) : this.#live(service);
-    const kind = outlivesPower ? "lasting" : "live";
-    writeWhole(`${path}.new`, text, outlivesPower);
-    reach(`snapshot.${kind}.written`);
-    if (!outlivesPower) rmSync(path, { force: true });
-    if (!outlivesPower) reach("snapshot.live.unlinked");
-    renameSync(`${path}.new`, path);
-    reach(`snapshot.${kind}.renamed`);
+    try {
+      this.#replace(path, text, outlivesPower ? "lasting" : "live");
+    } catch (error) {
+      throw stateNotWritten(path, messageOf(error), error);
+    }
     if (outlivesPower) rmSync(this.#live(service), { force: true });
     this.#versions.set(service, version);
     this.#written.set(service, body);
+  }
+
+  #replace(path: string, text: string, kind: "lasting" | "live"): void {
+    const isLasting = kind === "lasting";
+    // Whoever has removed the directory did not mean the daemon to forget.
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    writeWhole(`${path}.new`, text, isLasting);
+    reach(`snapshot.${kind}.written`);
+    if (!isLasting) rmSync(path, { force: true });
+    if (!isLasting) reach("snapshot.live.unlinked");
+    renameSync(`${path}.new`, path);
+    reach(`snapshot.${kind}.renamed`);
   }
 
   /**

@@ -4,11 +4,9 @@
  * Instances are killed only before they have a user (a candidate behind the gate). One that serves takes the connections with it that
  * it had accepted, which nobody else could save: crash.test.ts counts those apart.
  */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { startDaemon, type Daemon } from "./daemon.ts";
+import { Disk } from "./disk.ts";
 import { lost, type Losses, startLoad } from "./load.ts";
 import { oneService } from "./one-service.ts";
 import { addressOf } from "./ports.ts";
@@ -176,7 +174,7 @@ class Actor {
 
   async #post(path: string, body?: object): Promise<void> {
     const { status, json } = await this.#daemon.api("POST", path, body);
-    const isFull = status === 500 && JSON.stringify(json).includes("INTERNAL");
+    const isFull = status === 500 && JSON.stringify(json).includes("STATE_NOT_WRITTEN");
     if (status >= 500 && !isFull) throw new Error(`${path}: ${status} ${JSON.stringify(json)}`);
   }
 
@@ -219,40 +217,4 @@ function count(words: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const word of words) counts[word] = (counts[word] ?? 0) + 1;
   return counts;
-}
-
-/** A directory that is a small disk of its own where this process may mount one. */
-class Disk implements Disposable {
-  readonly path: string;
-  readonly canBeFilled: boolean;
-
-  private constructor(path: string, canBeFilled: boolean) {
-    this.path = path;
-    this.canBeFilled = canBeFilled;
-  }
-
-  static open(): Disk {
-    const path = mkdtempSync(`${tmpdir()}/disk-`);
-    if (process.getuid?.() !== 0) return new Disk(path, false);
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "handoffd-test", path]);
-    return new Disk(path, true);
-  }
-
-  /** Until the result is disposed of. */
-  fill(): Disposable {
-    const file = `${this.path}/full`;
-    if (this.canBeFilled) {
-      try {
-        writeFileSync(file, new Uint8Array(2 * 1024 * 1024));
-      } catch {
-        // As far as there was room.
-      }
-    }
-    return { [Symbol.dispose]: () => rmSync(file, { force: true }) };
-  }
-
-  [Symbol.dispose](): void {
-    if (this.canBeFilled) execFileSync("umount", ["--lazy", this.path]);
-    rmSync(this.path, { recursive: true, force: true });
-  }
 }
