@@ -139,10 +139,8 @@ export function createServer(options: AdminServerOptions): AdminServer {
     },
     async close(patienceMs) {
       streams.closeAll();
-      const late =
-        patienceMs === undefined
-          ? undefined
-          : setTimeout(() => void app.server.closeAllConnections(), patienceMs);
+      const cut = (): void => app.server.closeAllConnections();
+      const late = patienceMs === undefined ? undefined : setTimeout(cut, patienceMs);
       await app.close();
       clearTimeout(late);
     },

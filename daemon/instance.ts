@@ -160,7 +160,7 @@ export class Instance {
       this.#channel = launched.channel;
       this.#watch(launched.process);
       reach("launch.granted");
-      if (this.#channel !== null && this.#channel.open) await this.#keepChannel(this.#channel);
+      await this.#keepChannel(launched.channel);
     } catch (error) {
       this.#process = null;
       this.fire("exit");
@@ -203,6 +203,7 @@ export class Instance {
 
   /** Only now: a launcher that waits for its grant must see the daemon's death. */
   async #keepChannel(channel: Channel): Promise<void> {
+    if (!channel.open) return; // It has ended already.
     try {
       await this.#surroundings.keeper().put(this.#channelName, channel.fd);
     } catch (error) {

@@ -30,7 +30,7 @@ import { cannotPrepare, snapshotUnreadable, stateNotWritten } from "./errors.ts"
 import { reach } from "./fault.ts";
 import type { GenerationRecord } from "./generation-record.ts";
 import { bootId } from "./proc.ts";
-import { type Fields, FORMAT, isReadable, migrate } from "./snapshot-format.ts";
+import { FORMAT, isReadable, migrate } from "./snapshot-format.ts";
 
 export interface ServiceRecord {
   readonly service: string;
@@ -222,5 +222,5 @@ function parse(file: string, text: string): SnapshotFile {
     );
   }
   // Written by this program, mode 0600, replaced whole: the format's number is the promise about the rest.
-  return migrate(content as Fields) as unknown as SnapshotFile;
+  return migrate(content) as unknown as SnapshotFile;
 }

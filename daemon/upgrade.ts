@@ -126,7 +126,7 @@ function execute(program: Program, state: UpgradeState, descriptors: ReadonlyMap
   native.replaceProgram(
     program.file,
     program.argv,
-    Object.entries(environment).map(([name, value]) => `${name}=${value ?? ""}`),
+    Object.entries(environment).map(([name, value]) => `${name}=${value}`),
     [...descriptors.values(), memory.fd],
   );
   throw new Error("execve(2) has returned");

@@ -196,3 +196,33 @@ test("a state that cannot be written is no state to be replaced in: the upgrade 
   const { where } = addressOf(await daemon.status(), "web");
   expect(await ask(where)).toMatchObject({ status: 200 });
 });
+
+/** Says when its channel to the daemon is closed, and when it is told to end. */
+const WATCHER = `
+import os, select, signal, sys
+fd = int(os.environ["HANDOFF_FD"])
+print("watching", flush=True)
+select.select([fd], [], [])
+print("channel lost", flush=True)
+signal.pause()
+`;
+
+test("an instance's channel outlives upgrades and the daemon's death", { timeout: 60_000 }, async () => {
+  const config = oneService();
+  const worker = {
+    command: ["python3", "-c", WATCHER],
+    ready: { by: "delay", after: "10ms" },
+    deploy: { bake: "50ms" },
+  };
+  await using daemon = await startDaemon({
+    config: { ...config, services: { ...(config["services"] as Config), worker } },
+  });
+  await eventually("the watcher", () => daemon.output().includes("watching"));
+  await daemon.upgrade();
+  await daemon.stop("SIGKILL");
+  await daemon.restart();
+  await daemon.upgrade();
+  expect(daemon.output()).not.toContain("channel lost");
+  const deploy = await daemon.deploy(undefined, { service: "worker" });
+  expect(deploy).toMatchObject({ phase: "succeeded" });
+});

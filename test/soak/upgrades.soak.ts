@@ -6,7 +6,9 @@ import { report, soakOptions } from "./report.ts";
 const { seed, upgrades, every } = soakOptions({ upgrades: 200, every: 4 });
 
 test("upgrades in a row are noticed by no client and no instance", async () => {
-  const progress = (done: number) => void (done % 10 === 0 && process.stdout.write(`${done}/${upgrades}\n`));
+  const progress = (done: number): void => {
+    if (done % 10 === 0) process.stdout.write(`${done}/${upgrades}\n`);
+  };
   const outcome = await upgradeOften({ upgrades, every, seed, progress });
   report(outcome);
   expect(outcome).toMatchObject({

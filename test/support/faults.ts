@@ -2,7 +2,7 @@
  * One daemon that is ended with SIGKILL at named points (daemon/fault.ts), again and again, each time within the scenario that
  * passes the point, and started again. What has to be true afterwards is the same each time.
  */
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import type { FaultPoint } from "../../daemon/fault.ts";
 import { type Daemon, startDaemon } from "./daemon.ts";
@@ -126,28 +126,34 @@ export class FaultStage implements AsyncDisposable {
         return this.#begin("bad");
       case "abort":
         await this.#begin(`v${this.#versions++}`, { bake: "60s" }, "baking");
-        return ignoring(daemon.api("POST", `/v1/deploys/${await this.#latest()}/abort`));
+        ignoring(daemon.api("POST", `/v1/deploys/${await this.#latest()}/abort`));
+        return;
       case "rollback":
         await this.#begin(`v${this.#versions++}`, { bake: "60s" }, "baking");
-        return ignoring(daemon.api("POST", "/v1/services/api/rollback"));
+        ignoring(daemon.api("POST", "/v1/services/api/rollback"));
+        return;
       case "upgrade":
         // In the middle of a deploy, which the new image goes on with.
         await this.#begin(`v${this.#versions++}`, { bake: "1s" }, "baking");
         if (point === undefined) return daemon.upgrade();
-        return ignoring(daemon.api("POST", "/v1/upgrade"));
+        ignoring(daemon.api("POST", "/v1/upgrade"));
+        return;
       case "recovery":
         await this.#begin(`v${this.#versions++}`, { bake: "1s" }, "baking");
         daemon.kill("SIGKILL");
         await daemon.exit;
         if (point === undefined) return daemon.restart();
         this.#arm(point);
-        return ignoring(daemon.start());
+        ignoring(daemon.start());
     }
   }
 
   async #begin(version: string, body: Readonly<Record<string, string>> = {}, until?: string): Promise<void> {
     const asked = this.daemon.api("POST", "/v1/services/api/deploys", { version, ...body });
-    if (until === undefined) return ignoring(asked);
+    if (until === undefined) {
+      ignoring(asked);
+      return;
+    }
     const { json } = await asked;
     await this.daemon.untilDeploy((json as Deploy).id, { until: [until] });
   }
