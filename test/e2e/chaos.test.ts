@@ -9,7 +9,7 @@ test(
   `deploys, deaths, upgrades and full disks in any order are noticed by nobody (seed ${seed})`,
   { timeout: 300_000 },
   async () => {
-    const { losses, wrong, order } = await chaos({ seconds: 15, seed });
+    const { losses, wrong, order } = await chaos({ seconds: 10, seed });
     expect({ losses, wrong, order }).toEqual({ losses: [NOTHING, NOTHING], wrong: [], order });
   },
 );

@@ -5,7 +5,7 @@ import { FaultStage } from "../support/faults.ts";
 import { Random } from "../support/random.ts";
 import { NOTHING } from "../support/stage.ts";
 
-const SAMPLE = 4;
+const SAMPLE = 2;
 
 test(
   "every fault point is passed by one of the scenarios, and every step of a deploy has points",

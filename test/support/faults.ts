@@ -82,11 +82,17 @@ export class FaultStage implements AsyncDisposable {
     const common = { target, connections: 4, rate: 100, timeoutMs: 30_000, lateMs: 20_000, seconds: 300 };
     await using fresh = startLoad({ ...common, mode: "new" });
     await using kept = startLoad({ ...common, mode: "keepalive", thinkMs: [0, 20] });
-    await Promise.all([fresh.started, kept.started]);
+    const loads = [fresh, kept];
+    // Answers that are under way for longer than the daemon is away: whoever is told to end twice would cut them.
+    await using streams = point.startsWith("drain.")
+      ? startLoad({ ...common, mode: "stream", path: "/stream?ms=4000", connections: 2, rate: 2 })
+      : null;
+    if (streams !== null) loads.push(streams);
+    await Promise.all(loads.map((load) => load.started));
     if (scenario !== "recovery") this.#arm(point);
     await this.#play(scenario, point);
     const wrong = await this.#goOn(point);
-    const losses = (await Promise.all([fresh.stop(), kept.stop()])).map((report) => lost(report));
+    const losses = (await Promise.all(loads.map((load) => load.stop()))).map((report) => lost(report));
     return { point, losses, wrong };
   }
 
