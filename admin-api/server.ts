@@ -37,6 +37,7 @@ import { rollbackRoutes } from "./routes/rollback.ts";
 import { scaleRoutes } from "./routes/scale.ts";
 import { serviceRoutes } from "./routes/services.ts";
 import { statusRoutes } from "./routes/status.ts";
+import { upgradeRoutes } from "./routes/upgrade.ts";
 import { validatorCompiler } from "./validation.ts";
 
 const BODY_LIMIT = 64 * 1024;
@@ -49,6 +50,8 @@ export interface AdminServerOptions {
   /** access.ts has the real one. Called once per connection; what it throws closes the connection. */
   readonly peerOf: (socket: Socket) => Caller;
   readonly streams?: EventStreamsOptions;
+  /** Of a server before this one, to go on with. */
+  readonly idempotency?: Idempotency;
 }
 
 export interface AdminServer {
@@ -58,11 +61,15 @@ export interface AdminServer {
    * socket stays, since Node unlinks only what it has bound itself.
    */
   listenOn(descriptor: number): Promise<void>;
-  /** Ends event streams, answers what was asked already, takes nothing new. */
-  close(): Promise<void>;
+  /**
+   * Ends event streams, answers what was asked already, takes nothing new. Connections that are still open after
+   * `patienceMs` are cut.
+   */
+  close(patienceMs?: number): Promise<void>;
 }
 
-export function createServer({ operations, log, peerOf, streams: limits }: AdminServerOptions): AdminServer {
+export function createServer(options: AdminServerOptions): AdminServer {
+  const { operations, log, peerOf, streams: limits, idempotency = new Idempotency() } = options;
   const app = fastify({
     http: { maxHeaderSize: HEADER_LIMIT, headersTimeout: 10_000, requestTimeout: 30_000 },
     loggerInstance: log,
@@ -119,7 +126,7 @@ export function createServer({ operations, log, peerOf, streams: limits }: Admin
     done();
   });
 
-  const context: RouteContext = { operations, streams, idempotency: new Idempotency(), callerOf, log };
+  const context: RouteContext = { operations, streams, idempotency, callerOf, log };
   for (const routes of ROUTES) routes(app, context);
 
   return {
@@ -134,9 +141,12 @@ export function createServer({ operations, log, peerOf, streams: limits }: Admin
         });
       });
     },
-    async close() {
+    async close(patienceMs) {
       streams.closeAll();
+      const cut = (): void => app.server.closeAllConnections();
+      const late = patienceMs === undefined ? undefined : setTimeout(cut, patienceMs);
       await app.close();
+      clearTimeout(late);
     },
   };
 }
@@ -155,6 +165,7 @@ const ROUTES = [
   endRoutes,
   reloadRoutes,
   eventRoutes,
+  upgradeRoutes,
 ] as const;
 
 /** What was asked for, as long as it is no more than a request needs. */

@@ -96,6 +96,41 @@ export function snapshotUnreadable(file: string, why: string, cause?: unknown): 
   );
 }
 
+export function stateNotWritten(file: string, why: string, cause: unknown): CodedError {
+  return new CodedError(
+    "STATE_NOT_WRITTEN",
+    `the state cannot be written to ${file}: ${why}; what needs it is not begun, and what runs goes on; make room, or the directory writable`,
+    { cause },
+  );
+}
+
+export function upgradeRefused(why: string, cause?: unknown): CodedError {
+  return new CodedError("UPGRADE_REFUSED", `the upgrade was refused and nothing was changed: ${why}`, {
+    cause,
+  });
+}
+
+export function upgradeInProgress(): CodedError {
+  return new CodedError(
+    "UPGRADE_IN_PROGRESS",
+    "an upgrade of the daemon is under way already; handoffctl events shows how it ends",
+  );
+}
+
+export function upgradeFailed(why: string, cause?: unknown): CodedError {
+  return new CodedError("UPGRADE_FAILED", `the daemon could not be replaced and goes on as it was: ${why}`, {
+    cause,
+  });
+}
+
+export function upgradeStateUnreadable(why: string, cause?: unknown): CodedError {
+  return new CodedError(
+    "UPGRADE_STATE_UNREADABLE",
+    `what the daemon before has left cannot be read: ${why}; restart the daemon instead of upgrading it`,
+    { cause },
+  );
+}
+
 export function instanceExited(who: string, how: string, when: string): CodedError {
   return new CodedError("INSTANCE_EXITED", `${who} ${how} ${when}`);
 }

@@ -11,7 +11,7 @@ import { openSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { CodedError } from "../handoff/coded-error.ts";
-import type { Channel } from "../handoff/channel.ts";
+import { Channel } from "../handoff/channel.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import type { Offer } from "../handoff/grant.ts";
 import { journalStreamOf, openJournal } from "../handoff/journal.ts";
@@ -22,6 +22,7 @@ import { NotifySocket } from "../handoff/notify.ts";
 import { Process } from "../handoff/process.ts";
 import type { OutputConfig } from "./config/config.ts";
 import { cannotPrepare, instanceExited } from "./errors.ts";
+import { reach } from "./fault.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export type InstanceState = "starting" | "standby" | "serving" | "draining" | "stopped" | "failed";
@@ -43,6 +44,8 @@ export interface InstancePlan {
   /** "api/3", for names and messages. */
   readonly generation: string;
   readonly specification: (extra: Readonly<Record<string, string>>) => LaunchSpecification;
+  /** Who the process is; null: the daemon's own user. */
+  readonly identity: () => LaunchSpecification["identity"];
   readonly offers: () => readonly Offer[];
   readonly output: OutputConfig;
 }
@@ -165,11 +168,14 @@ export class Instance {
       const launched = await launch(specification, offers, standard, HANDOFF_MS, (process) => {
         this.#process = process;
         this.#hooks.onSpawned();
+        reach("launch.spawned");
       });
       this.#surroundings.tally.handedOff((performance.now() - began) / 1000);
       this.#surroundings.tally.descriptorsPassed(offers.length);
       this.#channel = launched.channel;
       this.#watch(launched.process);
+      reach("launch.granted");
+      await this.#keepChannel(launched.channel);
     } catch (error) {
       this.#process = null;
       this.fire("exit");
@@ -180,23 +186,54 @@ export class Instance {
     }
   }
 
-  /** Goes on with a process that runs already. false when it is gone, or another one has its pid. */
-  adopt(record: InstanceRecord, notify: Descriptor | undefined): boolean {
-    if (notify !== undefined)
-      this.#notify = NotifySocket.resume(this.#notifyPath, notify, this.#hooks.onNotify);
+  /** Goes on with a process that runs already, and with what was kept of it. false when it is gone, or another one has its pid. */
+  adopt(record: InstanceRecord, kept: Map<string, Descriptor>): boolean {
+    const notify = takeFrom(kept, this.#notifyName);
+    const channel = takeFrom(kept, this.#channelName);
+    if (channel !== null) this.#channel = new Channel(channel);
+    if (notify !== null) this.#notify = NotifySocket.resume(this.#notifyPath, notify, this.#hooks.onNotify);
     const found =
       record.pid === null || record.startTime === null ? null : Process.adopt(record.pid, record.startTime);
     if (found === null) {
       this.#letGo();
       return false;
     }
+    if (notify === null) this.#listenAgain();
     this.#watch(found);
     return true;
   }
 
-  /** Gives the notify socket to the keeper. */
+  /** What lives on outside the process, by the keeper's names. The descriptors stay this object's. */
+  get descriptors(): ReadonlyMap<string, number> {
+    const held = new Map<string, number>();
+    if (this.#notify !== null) held.set(this.#notifyName, this.#notify.fd);
+    if (this.#channel?.open === true) held.set(this.#channelName, this.#channel.fd);
+    return held;
+  }
+
+  /** Gives the notify socket and the channel to the keeper. */
   async keep(): Promise<void> {
-    if (this.#notify !== null) await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
+    for (const [name, fd] of this.descriptors) await this.#surroundings.keeper().put(name, fd);
+  }
+
+  /** Only now: a launcher that waits for its grant must see the daemon's death. */
+  async #keepChannel(channel: Channel): Promise<void> {
+    if (!channel.open) return; // It has ended already.
+    try {
+      await this.#surroundings.keeper().put(this.#channelName, channel.fd);
+    } catch (error) {
+      // The application runs. The next keeper gets everything; without one the SDK comes back by itself.
+      this.#surroundings.log.warn({ err: error }, "the keeper did not take a channel");
+    }
+  }
+
+  /** Nobody has kept the notify socket: what the process says to the same path from now on is heard. */
+  #listenAgain(): void {
+    try {
+      this.#notify = NotifySocket.open(this.#notifyPath, this.#plan.identity(), this.#hooks.onNotify);
+    } catch (error) {
+      this.#surroundings.log.warn({ err: error, instance: this.id }, "an instance cannot be heard");
+    }
   }
 
   #watch(process: Process): void {
@@ -228,22 +265,27 @@ export class Instance {
   }
 
   #letGo(): void {
+    const isKept = this.#notify !== null || this.#channel !== null;
     this.#channel?.close();
     this.#channel = null;
-    if (this.#notify !== null) {
-      this.#notify.close();
-      this.#notify = null;
-      // The keeper's duplicate has no meaning without a process; a failure here is the keeper's to report.
-      this.#surroundings
-        .keeper()
-        .remove([this.#notifyName])
-        .catch((error: unknown) => this.#surroundings.log.warn({ err: error }, "the keeper did not let go"));
-    }
+    this.#notify?.close();
+    this.#notify = null;
+    if (!isKept) return;
+    // The keeper's duplicates have no meaning without a process; a failure here is the keeper's to report.
+    this.#surroundings
+      .keeper()
+      .remove([this.#notifyName, this.#channelName])
+      .catch((error: unknown) => this.#surroundings.log.warn({ err: error }, "the keeper did not let go"));
   }
 
   /** The keeper's name of the notify socket. */
   get #notifyName(): string {
-    return notifyName(this.#plan.generation, this.id);
+    return `notify/${this.#plan.generation}/${this.id}`;
+  }
+
+  /** The keeper's name of the channel. */
+  get #channelName(): string {
+    return `channel/${this.#plan.generation}/${this.id}`;
   }
 
   get #notifyPath(): string {
@@ -255,9 +297,11 @@ export class Instance {
   }
 }
 
-/** The keeper's name of an instance's notify socket. */
-export function notifyName(generation: string, instance: number): string {
-  return `notify/${generation}/${instance}`;
+/** The descriptor of that name, which is the caller's from here on; null when it was not kept. */
+function takeFrom(kept: Map<string, Descriptor>, name: string): Descriptor | null {
+  const found = kept.get(name) ?? null;
+  kept.delete(name);
+  return found;
 }
 
 interface Output {

@@ -39,14 +39,20 @@ export class Keeping implements Keeper {
 
   /**
    * Finds the keeper and all that was kept: `given` by systemd's store, and by a handoff-keeper that lives. What is returned in `kept`
-   * is the caller's, and held by the keeper already, where it was not systemd's and systemd's is used now, by both.
+   * is the caller's, and held by the keeper already, where it was not systemd's and systemd's is used now, by both. After an
+   * exec in place `given` is everything, and `before` what its keeper was.
    */
   static async open(
     options: KeepingOptions,
     given: Map<string, Descriptor>,
+    before: Pick<Keeping, "stored"> | null = null,
   ): Promise<{ readonly keeping: Keeping; readonly kept: Map<string, Descriptor> }> {
     const keeping = new Keeping(options);
     if (options.keeper === "off") return { keeping, kept: given };
+    if (before !== null) {
+      await keeping.#goOn(given, before.stored);
+      return { keeping, kept: given };
+    }
     const store = FdStore.find(options.environment, given.keys());
     const old = KeeperProcess.connect(keeping.#path);
     const kept = old === null ? given : merge(await old.list(), given);
@@ -71,6 +77,16 @@ export class Keeping implements Keeper {
   get kind(): "systemd" | "process" | "none" {
     if (this.#keeper instanceof FdStore) return "systemd";
     return this.#process === null ? "none" : "process";
+  }
+
+  /** The names that systemd's store has, which cannot be asked for them; null where it is not used. */
+  get stored(): readonly string[] | null {
+    return this.#keeper instanceof FdStore ? [...this.#keeper.held] : null;
+  }
+
+  /** Returns when systemd has done what it was told so far. */
+  async settled(): Promise<void> {
+    if (this.#keeper instanceof FdStore) await this.#keeper.remove([]);
   }
 
   async put(name: string, fd: number): Promise<void> {
@@ -105,6 +121,20 @@ export class Keeping implements Keeper {
 
   get #path(): string {
     return join(this.#options.runtime, "keeper.sock");
+  }
+
+  /** Whoever held everything holds it still. */
+  async #goOn(kept: ReadonlyMap<string, Descriptor>, stored: readonly string[] | null): Promise<void> {
+    const { environment } = this.#options;
+    const store = stored === null ? null : FdStore.find(environment, stored);
+    if (store !== null) {
+      this.#keeper = store;
+      return;
+    }
+    const old = KeeperProcess.connect(this.#path);
+    this.#use(old ?? this.#start());
+    // It has died within the moment of the upgrade.
+    if (old === null) await this.#giveAll(kept, () => true);
   }
 
   #start(): KeeperProcess {

@@ -1,6 +1,7 @@
 /** Opens the configured listeners, or goes on with the slots that a keeper gave back. */
 import { readdirSync, readFileSync } from "node:fs";
 import { formatHostPort } from "../handoff/address.ts";
+import { hasCode } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { openInherited, resumeInherited } from "../handoff/inherited-listener.ts";
 import { type Listener, type ListenerOptions, parseSlotName, slotName } from "../handoff/listener.ts";
@@ -20,22 +21,32 @@ import {
   notRemembered,
   slotsMissing,
 } from "./errors.ts";
-import { holdersOf, nameHolder } from "./proc.ts";
+import { familyHolds, holdersOf, nameHolder } from "./proc.ts";
+import { orders, type Places, type RescuedSlot } from "./rescue.ts";
 import type { ServiceRecord } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
 
+/** What there is already; whatever is not used stays its owner's. */
+interface Found {
+  readonly kept: Map<string, Descriptor>;
+  readonly sockets: readonly Given[];
+  readonly rescued: ReadonlyMap<string, readonly RescuedSlot[]>;
+}
+
 /**
  * Fills `listeners` in the order of the configuration. Slots that are used are taken out of `kept`. Throws a CodedError
- * (LISTENER_*); those opened before stay in `listeners`, for the caller to close.
+ * (LISTENER_*); those opened before stay in `listeners`, for the caller to close. `sockets` are the service manager's, and `rescued`
+ * came out of living instances.
  */
 export async function openListeners(
   config: Pick<Config, "listeners" | "services">,
   records: ReadonlyMap<string, ServiceRecord | null>,
-  { kept, sockets }: { readonly kept: Map<string, Descriptor>; readonly sockets: readonly Given[] },
+  { kept, sockets, rescued }: Found,
   marks: Marks | null,
   listeners: Map<string, Listener>,
   surroundings: Surroundings,
-): Promise<void> {
+): Promise<Places> {
+  const places = new Map<string, ReadonlyMap<string, number>>();
   const exposed = interfacesWithRouteLocalnet();
   if (exposed.length > 0) {
     surroundings.log.warn(
@@ -44,6 +55,18 @@ export async function openListeners(
     );
   }
   for (const each of config.listeners) {
+    const saved = rescued.get(each.name);
+    if (saved !== undefined) {
+      const { listener, place } = await resumeRescued(
+        optionsOf(each, marks, surroundings),
+        each,
+        saved,
+        records,
+      );
+      listeners.set(each.name, listener);
+      places.set(each.name, place);
+      continue;
+    }
     const record = recordAbout(each.name, config, records);
     const slots = await letGoIfMoved(each, takeSlots(each.name, kept), record, sockets, surroundings);
     await assertRemembered(each, slots, record, surroundings);
@@ -53,6 +76,81 @@ export async function openListeners(
       each.name,
       slots.length === 0 ? await open(options, each, sockets) : resume(options, each, slots, steering),
     );
+  }
+  return places;
+}
+
+const MOST_RESCUED = 4;
+
+/** The members of the group in the order that the proofs confirm: an order that is wrong is seen before anything is changed for good. */
+async function resumeRescued(
+  options: ListenerOptions,
+  config: ListenerConfig,
+  saved: readonly RescuedSlot[],
+  records: ReadonlyMap<string, ServiceRecord | null>,
+): Promise<{ readonly listener: Listener; readonly place: ReadonlyMap<string, number> }> {
+  const [first] = saved;
+  if (first !== undefined) assertSameAddress(config, first.descriptor);
+  const record = records.get(first?.service ?? "") ?? null;
+  const tries =
+    config.address.kind !== "unix" && saved.length <= MOST_RESCUED ? orders(saved) : [inPlace(saved)];
+  for (const order of tries) {
+    const present = order.flatMap((slot, index) => (slot === null ? [] : [{ slot, index }]));
+    const place = new Map(present.map(({ slot, index }) => [nameOf(slot), index]));
+    const steering = steeringOf(config.name, order.length, placedAt(record, config.name, place));
+    const descriptors = order.map((slot) => slot?.descriptor ?? null);
+    const listener = resume(options, config, descriptors, steering);
+    for (const { slot, index } of present) {
+      const own = listener.slots[index];
+      if (own !== undefined) own.owner = nameOf(slot);
+    }
+    if (await isProved(listener, steering, present, record)) return { listener, place };
+  }
+  throw slotsMissing(config.name, saved.length);
+}
+
+function nameOf({ service, generation }: RescuedSlot): string {
+  return `${service}/${generation}`;
+}
+
+/** Where a slot's index is in its path, and nothing has moved. */
+function inPlace(saved: readonly RescuedSlot[]): readonly (RescuedSlot | null)[] {
+  const length = 1 + Math.max(0, ...saved.map(({ index }) => index));
+  return Array.from({ length }, (_, index) => saved.find((slot) => slot.index === index) ?? null);
+}
+
+/** The record as far as it is about this listener, with the indices that an order says. */
+function placedAt(
+  record: ServiceRecord | null,
+  listener: string,
+  place: ReadonlyMap<string, number>,
+): ServiceRecord | null {
+  if (record === null) return null;
+  const generations = record.generations.flatMap((generation) => {
+    const index = place.get(`${record.service}/${generation.number}`);
+    return index === undefined ? [] : [{ ...generation, slots: { [listener]: index } }];
+  });
+  return { ...record, waiting: {}, generations };
+}
+
+async function isProved(
+  listener: Listener,
+  { shares, ...how }: Steering,
+  present: readonly { readonly slot: RescuedSlot; readonly index: number }[],
+  record: ServiceRecord | null,
+): Promise<boolean> {
+  try {
+    listener.steer(shares, how);
+    for (const { slot, index } of present) {
+      const own = listener.slots[index];
+      const generation = record?.generations.find(({ number }) => number === slot.generation);
+      const pids = generation?.instances.flatMap(({ pid }) => (pid === null ? [] : [pid])) ?? [];
+      if (own !== undefined) await listener.prove(own, (inode) => familyHolds(pids, inode));
+    }
+    return true;
+  } catch (error) {
+    if (hasCode(error, "LISTENER_SLOT_NOT_PROVED")) return false;
+    throw error;
   }
 }
 
@@ -117,22 +215,23 @@ function open(
 function resume(
   options: ListenerOptions,
   { address }: ListenerConfig,
-  slots: readonly Descriptor[],
+  slots: readonly (Descriptor | null)[],
   { shares, ...more }: Steering,
 ): Listener {
+  const present = slots.filter((slot) => slot !== null);
   switch (address.kind) {
     case "tcp":
-      return TcpListener.resume(options, slots, shares, more);
+      return TcpListener.resume(options, present, shares, more);
     case "unix":
       return UnixListener.resume(options, address.path, slots, shares);
     case "abstract": {
-      const [slot] = slots;
+      const [slot] = present;
       if (slot === undefined) throw new Error("a listener without slots");
       return AbstractListener.resume(options, address.name, slot);
     }
     case "inherited":
       // The unit may have gone, or give another socket: the one in use is the one that was kept.
-      return resumeInherited(options, slots, { shares, ...more });
+      return resumeInherited(options, present, { shares, ...more });
   }
 }
 
@@ -193,17 +292,15 @@ function isAt(address: ListenerConfig["address"], slot: Descriptor, sockets: rea
  * nothing written down knows of. Nothing has been touched then.
  */
 async function assertRemembered(
-  { name, address }: ListenerConfig,
+  config: ListenerConfig,
   slots: readonly Descriptor[],
   record: ServiceRecord | null,
   surroundings: Surroundings,
 ): Promise<void> {
+  const { name } = config;
   const [first] = slots;
   if (first === undefined) return;
-  const held = native.localAddress(first.fd);
-  if (address.kind === "tcp" && held.family !== "unix" && !isAt(address, first, [])) {
-    throw addressChanged(name, formatHostPort(held), formatHostPort(address));
-  }
+  assertSameAddress(config, first);
   const isWeighted = record?.generations.some(
     ({ slots: own, weight }) => own[name] !== undefined && weight > 0,
   );
@@ -215,6 +312,13 @@ async function assertRemembered(
   const holders = [...(await holdersOf(inodes, surroundings.keepers())).values()].flat();
   const stranger = holders.find(({ pid }) => !owned.has(pid));
   if (stranger !== undefined) throw notRemembered(name, stranger.pid, stranger.command);
+}
+
+function assertSameAddress({ name, address }: ListenerConfig, slot: Descriptor): void {
+  const held = native.localAddress(slot.fd);
+  if (address.kind === "tcp" && held.family !== "unix" && !isAt(address, slot, [])) {
+    throw addressChanged(name, formatHostPort(held), formatHostPort(address));
+  }
 }
 
 /** The listener's slots in the order of their indices, taken out of `kept`. Throws when one is missing. */

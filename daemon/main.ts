@@ -1,22 +1,30 @@
 /** The composition root: from arguments to a running daemon, and from a signal to its end. */
 import { chmodSync, chownSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { pino, type Logger } from "pino";
 import { peerOf } from "../admin-api/access.ts";
-import { type AdminServer, createServer } from "../admin-api/server.ts";
 import { CodedError, hasCode, messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { native } from "../handoff/native.ts";
 import { type Given, takeGiven } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
+import type { Beginning } from "./beginning.ts";
 import { configFromArguments } from "./config/arguments.ts";
 import type { AdminSocketConfig, Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { DEFAULT_CONFIG_FILE, privateDirectory } from "./directories.ts";
 import { adminSocketInUse, anotherDaemon, cannotPrepare } from "./errors.ts";
+import { reach } from "./fault.ts";
+import { Front } from "./front.ts";
 import { DaemonOperations } from "./operations.ts";
+import { StartedProgram } from "./program.ts";
 import { Supervisor } from "./supervisor.ts";
 import { ServiceManager, statusLine } from "./systemd.ts";
+import { Upgrade } from "./upgrade.ts";
+import { bodyOf } from "./upgrade-body.ts";
+import { Inheritance } from "./upgrade-state.ts";
+import { assertCanGoOn, canGoOn } from "./upgrade-trial.ts";
 
 export interface RunOptions {
   readonly configFile?: string;
@@ -25,6 +33,8 @@ export interface RunOptions {
   readonly command?: readonly string[];
   readonly runtime?: string;
   readonly state?: string;
+  /** Only says whether this program could take the place of a daemon whose state is on standard input. */
+  readonly tryUpgrade?: boolean;
 }
 
 const EXIT_DONE = 0;
@@ -33,8 +43,12 @@ const EXIT_CONFIGURATION = 2;
 
 /** Runs the daemon until it is told to end. Resolves to the exit code. Says what is wrong on standard error. */
 export async function run(options: RunOptions): Promise<number> {
-  // First of all: nothing that is started from here on may inherit them.
+  if (options.tryUpgrade === true) return tryUpgrade(options);
+  // First of all: nothing that is started from here on may have what the service manager or the image before left to this one.
   const given = takeGiven(process.env, process.pid);
+  using inherited = Inheritance.receive(process.env);
+  if (inherited !== null) reach("upgrade.entered");
+  const program = new StartedProgram();
   let config: Config;
   try {
     config = configure(options);
@@ -44,7 +58,7 @@ export async function run(options: RunOptions): Promise<number> {
   for (const warning of config.warnings) process.stderr.write(`warning: ${warning}\n`);
   const log = pino({ level: config.log.level, base: null, timestamp: pino.stdTimeFunctions.isoTime });
   try {
-    return await serve(config, () => configure(options), log, given);
+    return await serve(config, log, program, { load: () => configure(options), given, inherited });
   } catch (error) {
     if (error instanceof CodedError)
       log.fatal({ code: error.code, detail: error.message }, "the daemon cannot run");
@@ -61,6 +75,16 @@ export function check(options: Pick<RunOptions, "configFile">): number {
     process.stdout.write(
       `${config.file ?? "the configuration"}: ${config.listeners.length} listeners, ${config.services.length} services; nothing is wrong with it\n`,
     );
+    return EXIT_DONE;
+  } catch (error) {
+    return complain(error);
+  }
+}
+
+async function tryUpgrade(options: RunOptions): Promise<number> {
+  try {
+    assertCanGoOn(configure(options), await text(process.stdin));
+    process.stdout.write(canGoOn());
     return EXIT_DONE;
   } catch (error) {
     return complain(error);
@@ -100,21 +124,31 @@ function complain(error: unknown): number {
 
 async function serve(
   config: Config,
-  load: () => Config,
   log: Logger,
-  given: readonly Given[],
+  program: StartedProgram,
+  beginning: Omit<Beginning, "upgrade">,
 ): Promise<number> {
+  const { inherited } = beginning;
+  const stop = stopSignal(log);
   const { runtime } = config.paths;
   prepare(runtime);
   prepare(join(runtime, "notify"), 0o711);
-  using _lock = lock(runtime);
-  const stop = stopSignal(log);
+  using lockFile = inherited?.take("lock") ?? lock(runtime);
   const manager = new ServiceManager(process.env, log);
   // Bound first: what can fail should fail before anything is started.
-  const socket = openAdminSocket(config.admin.socket);
-  const supervisor = await Supervisor.open(config, load, log, given);
-  const admin = createServer({ operations: new DaemonOperations(supervisor), log, peerOf });
-  await admin.listenOn(socket.take());
+  const socket = inherited?.take("admin/socket") ?? openAdminSocket(config.admin.socket);
+  const upgrade: Upgrade = new Upgrade(program, () =>
+    bodyOf(lockFile, () => supervisor.parts, supervisor.events, front),
+  );
+  const supervisor: Supervisor = await Supervisor.open(config, log, {
+    ...beginning,
+    upgrade: (requestedBy) => upgrade.begin(requestedBy),
+  });
+  const after = inherited?.state.idempotency;
+  const operations = new DaemonOperations(supervisor);
+  const front: Front = new Front({ operations, log, peerOf, socket, after });
+  await front.open();
+  if (inherited !== null) reach("upgrade.opened");
   log.info(
     { version: packageVersion(), pid: process.pid, socket: config.admin.socket.path },
     "handoffd is up",
@@ -124,6 +158,7 @@ async function serve(
   manager.watchdog();
   manager.reloadBySignal(() => supervisor.reload("systemd"));
   await stop.first;
+  await upgrade.cancel();
   if ((await manager.isRestarting()) && supervisor.leave()) {
     manager.tell("STOPPING=1");
     log.info("handoffd leaves everything to the daemon that systemd starts next");
@@ -131,16 +166,16 @@ async function serve(
   }
   manager.stopping(supervisor.longestStopMs);
   stop.again(() => supervisor.kill());
-  await close(admin, supervisor);
+  await close(front, supervisor);
   rmSync(config.admin.socket.path, { force: true });
   log.info("handoffd has ended");
   return EXIT_DONE;
 }
 
 /** The API answers until the services have drained: who waits for a deploy learns how it ended. */
-async function close(admin: AdminServer, supervisor: Supervisor): Promise<void> {
+async function close(front: Front, supervisor: Supervisor): Promise<void> {
   await supervisor.stop();
-  await admin.close();
+  await front.close();
 }
 
 function stopSignal(log: Logger): {

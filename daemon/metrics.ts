@@ -8,6 +8,9 @@ import type { Status } from "../admin-api/schemas.ts";
 const PHASE_BUCKETS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800];
 const HANDOFF_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
 
+/** Where the descriptors came from: an image that was replaced, a keeper, or instances that had them. */
+export type RecoverySource = "upgrade" | "keeper" | "fdstore" | "pidfd";
+
 /** What the daemon's parts count. */
 export interface Tally {
   descriptorsPassed(count: number): void;
@@ -20,12 +23,17 @@ export interface Tally {
   connectionsCut(service: string, count: number): void;
   deployEnded(service: string, strategy: string, result: string): void;
   phaseEnded(service: string, phase: string, seconds: number): void;
-  recovered(source: "snapshot"): void;
   historyFailed(): void;
+  recovered(source: RecoverySource): void;
+  upgraded(result: "succeeded" | "refused" | "failed"): void;
 }
 
 export interface Metrics extends Tally {
   readonly contentType: string;
+  /** What the counters stand at, for a daemon that goes on with them. */
+  export(): Promise<unknown>;
+  /** Adds what `export` gave, of this version or another one. */
+  restore(state: unknown): void;
   /** The page in Prometheus' text format, read now. */
   page(): Promise<string>;
 }
@@ -118,7 +126,12 @@ export function createMetrics(version: string, status: () => Status): Metrics {
     "service",
     "verdict",
   );
-  const recoveries = counter("recoveries_total", "Starts that went on from a dead daemon's state.", "source");
+  const recoveries = counter(
+    "recoveries_total",
+    "Starts that went on with what another daemon had left, by where its descriptors came from.",
+    "source",
+  );
+  const upgrades = counter("upgrades_total", "Upgrades of the daemon that were asked for.", "result");
 
   const historyFailures = counter(
     "history_write_failures_total",
@@ -153,6 +166,8 @@ export function createMetrics(version: string, status: () => Status): Metrics {
 
   return {
     contentType: registry.contentType,
+    export: () => registry.getMetricsAsJSON(),
+    restore: (state) => restoreCounters(registry, state),
     page: async () => {
       read();
       return registry.metrics();
@@ -169,7 +184,17 @@ export function createMetrics(version: string, status: () => Status): Metrics {
     phaseEnded: (service, phase, seconds) => phases.observe({ service, phase }, seconds),
     recovered: (source) => recoveries.inc({ source }),
     historyFailed: () => historyFailures.inc(),
+    upgraded: (result) => upgrades.inc({ result }),
   };
+}
+
+/** Counters only: what they stood at is added, where there still is such a counter. */
+function restoreCounters(registry: Registry, state: unknown): void {
+  for (const { name, values } of state as Awaited<ReturnType<Registry["getMetricsAsJSON"]>>) {
+    const counter = registry.getSingleMetric(name);
+    if (!(counter instanceof Counter)) continue;
+    for (const { labels, value } of values) if (value > 0) counter.inc(labels, value);
+  }
 }
 
 type Roles = Pick<Status["services"][number], "current" | "candidate" | "previous">;

@@ -6,37 +6,46 @@ import type { Logger } from "pino";
 import { serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
 import type { MetricsPage } from "../admin-api/operations.ts";
-import type { Health, Reload, Status } from "../admin-api/schemas.ts";
+import type { Health, Reload, Status, Upgrade as UpgradeBody } from "../admin-api/schemas.ts";
 import { isTerminal } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import { sortGiven } from "../handoff/fdstore.ts";
-import { NO_KEEPER } from "../handoff/keeper.ts";
+import { type Keeper, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { native } from "../handoff/native.ts";
 import type { Given } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
+import type { Beginning } from "./beginning.ts";
 import type { Config, ServiceConfig } from "./config/config.ts";
 import { serviceLeaving, stopping } from "./errors.ts";
+import { keeperWithFaultPoints, reach } from "./fault.ts";
 import { History } from "./history.ts";
 import { InventoryFile } from "./inventory.ts";
 import { Keeping } from "./keeping.ts";
 import { marksOf, openListener, openListeners } from "./listeners.ts";
-import { Marks, openOf } from "./marks.ts";
+import { type Marks, openMarks, openOf } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { leftBehind } from "./left-behind.ts";
+import { heldListeners, leftBehind } from "./left-behind.ts";
+import { recoveredEvent, sourceOf } from "./recovery.ts";
 import { Reloader } from "./reload.ts";
+import { moved, type RescuedSlot, rescueSlots } from "./rescue.ts";
 import { Service } from "./service.ts";
 import { managerPid } from "./systemd.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
+import { endStrays } from "./strays.ts";
 import type { Surroundings } from "./surroundings.ts";
+import type { Parts } from "./upgrade-body.ts";
+import type { Inheritance } from "./upgrade-state.ts";
 import { listenerBody, serviceBody } from "./view.ts";
 
 const STOP_GRACE_MS = 5_000;
 
 export class Supervisor {
-  readonly events = new EventLog();
+  readonly events: EventLog;
   readonly #log: Logger;
-  readonly #startedAt = new Date();
+  readonly #startedAt: Date;
+  readonly #upgrades: number;
+  readonly #beginUpgrade: Beginning["upgrade"];
   readonly #metrics: Metrics;
   readonly #surroundings: Surroundings;
   readonly #config: Config;
@@ -46,19 +55,26 @@ export class Supervisor {
   readonly #inventory: InventoryFile;
   readonly #reloader: Reloader;
   #keeping: Keeping | null = null;
+  #keeper: Keeper = NO_KEEPER;
   #marks: Marks | null = null;
   #isStopping = false;
+  /** Something lives already that another daemon has left. */
+  #isRecovery = true;
 
-  private constructor(config: Config, load: () => Config, log: Logger) {
+  private constructor(config: Config, log: Logger, { load, inherited, upgrade }: Beginning) {
     this.#config = config;
     this.#log = log;
+    this.events = new EventLog({ after: inherited?.state.events });
+    this.#startedAt = new Date(inherited?.state.startedAt ?? Date.now());
+    this.#upgrades = inherited === null ? 0 : inherited.state.upgrades + 1;
+    this.#beginUpgrade = upgrade;
     this.#store = new SnapshotStore(config.paths.state);
     this.#inventory = new InventoryFile(config.paths.state);
     this.#metrics = createMetrics(packageVersion(), () => this.status());
     this.#surroundings = {
       runtime: config.paths.runtime,
       state: config.paths.state,
-      keeper: () => this.#keeping ?? NO_KEEPER,
+      keeper: () => this.#keeper,
       devNull: openSync("/dev/null", "r+"),
       log,
       tally: this.#metrics,
@@ -92,25 +108,22 @@ export class Supervisor {
   }
 
   /**
-   * Opens the listeners (or goes on with those that a dead daemon's keeper holds) and begins every service. Returns when
-   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open. `load` reads the
-   * configuration again; `given` is what the service manager gave, and the supervisor's from here on.
+   * Opens the listeners (or goes on with those that another daemon has left) and begins every service. Returns when
+   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open.
    */
-  static async open(
-    config: Config,
-    load: () => Config,
-    log: Logger,
-    given: readonly Given[] = [],
-  ): Promise<Supervisor> {
-    const supervisor = new Supervisor(config, load, log);
-    const { kept: stored, sockets } = sortGiven(given);
-    const kept = await supervisor.#openKeeper(stored);
-    const isRecovery = kept.size > 0;
+  static async open(config: Config, log: Logger, beginning: Beginning): Promise<Supervisor> {
+    const supervisor = new Supervisor(config, log, beginning);
+    const { inherited } = beginning;
+    const { kept: stored, sockets } = sortGiven(beginning.given);
+    const hasStored = stored.size > 0;
+    const kept = await supervisor.#openKeeper(inherited?.takeKept() ?? stored, inherited);
     try {
-      await supervisor.#begin(kept, sockets);
+      reach("recovery.listed");
+      supervisor.#isRecovery = kept.size > 0;
+      await supervisor.#begin({ kept, sockets }, hasStored, inherited);
     } catch (error) {
       // What a dead daemon has left stays with its keeper, for a start that succeeds.
-      if (!isRecovery) await supervisor.#closeListeners();
+      if (!supervisor.#isRecovery) await supervisor.#closeListeners();
       throw error;
     } finally {
       for (const descriptor of kept.values()) descriptor.close();
@@ -119,30 +132,36 @@ export class Supervisor {
     return supervisor;
   }
 
-  async #begin(kept: Map<string, Descriptor>, sockets: readonly Given[]): Promise<void> {
-    const isRecovery = kept.size > 0;
-    const left = leftBehind(this.#config, this.#inventory.read(), kept, this.#store);
+  async #begin(
+    found: { readonly kept: Map<string, Descriptor>; readonly sockets: readonly Given[] },
+    hasStored: boolean,
+    inherited: Inheritance | null,
+  ): Promise<void> {
+    const { kept } = found;
+    const inventory = this.#inventory.read();
+    const names = new Set([...this.#config.services.map(({ name }) => name), ...inventory.services]);
+    const all = new Map([...names].map((name) => [name, this.#store.read(name)]));
+    const source = sourceOf(kept, hasStored, inherited, all);
+    this.#isRecovery = source !== null;
+    const rescued = source === "pidfd" ? rescueSlots(all.values()) : new Map<string, RescuedSlot[]>();
+    if (inherited !== null) this.#metrics.restore(inherited.state.counters);
+    const held = heldListeners(kept, rescued);
+    const left = leftBehind(this.#config, inventory, held, this.#isRecovery, this.#store);
     const listeners = [...this.#config.listeners, ...left.listeners];
     const services = [...this.#config.services, ...left.services];
-    const records = new Map(services.map(({ name }) => [name, this.#store.read(name)]));
-    if (this.#config.marks !== null) {
-      const used = [
-        ...[...records.values()].flatMap((record) => record?.generations.flatMap(({ marks }) => marks) ?? []),
-        ...marksOf(kept),
-      ];
-      this.#marks = Marks.open(this.#config.marks.base, used);
-      if (this.#marks === null) {
-        this.#log.warn("connections are not counted per generation: setting SO_MARK needs CAP_NET_ADMIN");
-      }
-    }
-    await openListeners(
+    const read = new Map(services.map(({ name }) => [name, all.get(name) ?? null]));
+    reach("recovery.read");
+    this.#marks = openMarks(this.#config, read, marksOf(kept), this.#log);
+    const places = await openListeners(
       { listeners, services },
-      records,
-      { kept, sockets },
+      read,
+      { ...found, rescued },
       this.#marks,
       this.#listeners,
       this.#surroundings,
     );
+    const records = source === "pidfd" ? moved(read, places) : read;
+    reach("recovery.listeners");
     for (const config of services) {
       const started = records.get(config.name)?.generations.flatMap(({ slots }) => Object.keys(slots)) ?? [];
       const names = new Set([...config.listeners, ...started]);
@@ -151,17 +170,18 @@ export class Supervisor {
     }
     for (const config of left.listeners) this.#reloader.leaving.addListener(config);
     for (const { name } of left.services) this.#reloader.leaving.addService(name);
-    if (isRecovery) {
-      this.#metrics.recovered("snapshot");
-      this.#surroundings.say({
-        type: "daemon.recovered",
-        message: "the daemon goes on from the state of one that ended",
-      });
+    if (source !== null) {
+      this.#metrics.recovered(source);
+      if (source === "upgrade") this.#metrics.upgraded("succeeded");
+      this.#surroundings.say(recoveredEvent(source, inherited));
     }
     for (const [name, service] of this.#services)
-      await this.#beginService(service, records.get(name) ?? null, isRecovery, kept);
+      await this.#beginService(service, records.get(name) ?? null, source !== null, kept);
+    if (source === "pidfd") await this.#keepAll();
     const unused = [...kept.keys()];
-    if (unused.length > 0) await this.#surroundings.keeper().remove(unused);
+    if (unused.length > 0) await this.#keeper.remove(unused);
+    reach("recovery.done");
+    if (inherited !== null) endStrays(this.services, this.#keeping?.pid ?? null);
     this.#reloader.begin();
   }
 
@@ -186,7 +206,10 @@ export class Supervisor {
     } else await service.begin(record);
   }
 
-  async #openKeeper(stored: Map<string, Descriptor>): Promise<Map<string, Descriptor>> {
+  async #openKeeper(
+    found: Map<string, Descriptor>,
+    inherited: Inheritance | null,
+  ): Promise<Map<string, Descriptor>> {
     const { keeping, kept } = await Keeping.open(
       {
         keeper: this.#config.keeper,
@@ -195,16 +218,20 @@ export class Supervisor {
         environment: process.env,
         log: this.#log,
         say: this.#surroundings.say,
-        keepAll: async () => {
-          for (const listener of this.#listeners.values()) await listener.keep();
-          for (const service of this.#services.values()) await service.keep();
-        },
+        keepAll: () => this.#keepAll(),
       },
-      stored,
+      found,
+      inherited?.state ?? null,
     );
     this.#keeping = keeping;
+    this.#keeper = keeperWithFaultPoints(keeping);
     this.#log.info({ keeper: keeping.kind }, "sockets are held outside the daemon");
     return kept;
+  }
+
+  async #keepAll(): Promise<void> {
+    for (const listener of this.#listeners.values()) await listener.keep();
+    for (const service of this.#services.values()) await service.keep();
   }
 
   /**
@@ -260,7 +287,7 @@ export class Supervisor {
       }
     }
     this.#listeners.clear();
-    await this.#surroundings.keeper().release();
+    await this.#keeper.release();
   }
 
   // --- what operations.ts asks ---
@@ -285,7 +312,7 @@ export class Supervisor {
       version: packageVersion(),
       pid: process.pid,
       startedAt: this.#startedAt.toISOString(),
-      upgrades: 0,
+      upgrades: this.#upgrades,
       listeners: [...this.#listeners.values()].map((listener) =>
         listenerBody(listener, leaving.hasListener(listener.name)),
       ),
@@ -302,6 +329,28 @@ export class Supervisor {
   /** Reads the configuration again: for the API, and for whoever gets a signal. Throws what `Reloader.reload` throws. */
   reload(requestedBy: string): Promise<Reload> {
     return this.#reloader.reload(requestedBy);
+  }
+
+  /** Replaces the daemon by the program as it is installed now. Throws DAEMON_STOPPING, UPGRADE_*. */
+  upgrade(requestedBy: string): Promise<UpgradeBody> {
+    if (this.#isStopping) throw stopping();
+    return this.#beginUpgrade(requestedBy);
+  }
+
+  /** For another image that goes on: everything that the daemon consists of. */
+  get parts(): Parts {
+    return {
+      config: this.#reloader.config,
+      services: this.services,
+      listeners: [...this.#listeners.values()],
+      keeping: this.#keeping,
+      reloading: this.#reloader,
+      metrics: this.#metrics,
+      startedAt: this.#startedAt.getTime(),
+      upgrades: this.#upgrades,
+      say: this.#surroundings.say,
+      flush: () => this.history.flush(),
+    };
   }
 
   /** Open connections by mark. A count that fails (the table changes under it too fast) stops nothing: it is not known. */

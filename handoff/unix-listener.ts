@@ -63,18 +63,21 @@ export class UnixListener implements Listener {
     return listener;
   }
 
+  /** Goes on with slots that were kept; one that is null is opened anew. Throws LISTENER_CANNOT_OPEN. */
   static resume(
     options: ListenerOptions,
     path: string,
-    kept: KeptSlots,
+    kept: readonly (KeptSlots[number] | null)[],
     shares: readonly Share[],
   ): UnixListener {
-    return new UnixListener(
-      options,
-      path,
-      kept.map((descriptor, index) => new Slot(index, descriptor, unixQueue)),
-      shares,
-    );
+    const listener = new UnixListener(options, path, [], shares);
+    for (const [index, descriptor] of kept.entries()) {
+      // Nobody has one that is missing: a path has no order that a new socket could disturb.
+      listener.#slots.push(
+        descriptor === null ? listener.#bind(index) : new Slot(index, descriptor, unixQueue),
+      );
+    }
+    return listener;
   }
 
   get backlog(): number {
@@ -120,19 +123,30 @@ export class UnixListener implements Listener {
   }
 
   async #grow(): Promise<Slot> {
-    const index = this.#slots.length;
-    const bound = this.#bound(index);
-    const slot = new Slot(index, listenAt(bound, this.address, this.#options), unixQueue);
+    const slot = this.#bind(this.#slots.length);
     try {
-      rmSync(this.#stable(index), { force: true });
-      linkSync(bound, this.#stable(index));
-      await this.#options.keeper().put(slotName(this.name, index), slot.fd);
+      await this.#options.keeper().put(slotName(this.name, slot.index), slot.fd);
     } catch (error) {
       await this.#withdraw(slot);
       throw error;
     }
     this.#slots.push(slot);
     return slot;
+  }
+
+  /** A socket at both paths of the slot; leftovers there are replaced. */
+  #bind(index: number): Slot {
+    const bound = this.#bound(index);
+    const slot = new Slot(index, listenAt(bound, this.address, this.#options), unixQueue);
+    try {
+      rmSync(this.#stable(index), { force: true });
+      linkSync(bound, this.#stable(index));
+      return slot;
+    } catch (error) {
+      this.#removePaths(index);
+      slot.close();
+      throw error;
+    }
   }
 
   /** Undoes what was done for a slot that nobody was given yet. */

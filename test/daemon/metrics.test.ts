@@ -70,8 +70,9 @@ test("docs/metrics.md has every metric with its type, labels and help, and none 
   metrics.connectionsCut("api", 1);
   metrics.deployEnded("api", "blue-green", "succeeded");
   metrics.phaseEnded("api", "baking", 1);
-  metrics.recovered("snapshot");
   metrics.historyFailed();
+  metrics.recovered("keeper");
+  metrics.upgraded("succeeded");
   metrics.handedOff(0.001);
   const page = await metrics.page();
   const shown = new Map(

@@ -1,0 +1,3 @@
+import { runInVitest } from "./in-vitest.mjs";
+
+export const run = (options) => runInVitest("faults", options);
