@@ -7,7 +7,7 @@ import { peerOf } from "../admin-api/access.ts";
 import { CodedError, hasCode, messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { native } from "../handoff/native.ts";
-import { type Given, takeGiven } from "../handoff/service-manager.ts";
+import { takeGiven } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Beginning } from "./beginning.ts";
 import { configFromArguments } from "./config/arguments.ts";

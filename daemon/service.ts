@@ -305,7 +305,7 @@ export class Service {
   /** Begins nothing any more, and ends what no record tells of. Returns when another image can go on. */
   async pause(): Promise<void> {
     this.#firstStart.cancel();
-    await Promise.all(this.#pausing.map((part) => part.pause()));
+    await Promise.all(this.#pausing.map(async (part) => part.pause()));
   }
 
   /** There is no other image. */
