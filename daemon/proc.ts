@@ -90,6 +90,11 @@ export function familyOf(pid: number): number[] {
   return [...family];
 }
 
+/** It has ended, and its parent has not looked yet. */
+export function isZombie(pid: number): boolean {
+  return entryOf(pid)?.state === "Z";
+}
+
 /** The children of a process, zombies included. */
 export function childrenOf(pid: number): number[] {
   return allPids().filter((each) => entryOf(each)?.parent === pid);

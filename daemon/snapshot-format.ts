@@ -87,6 +87,8 @@ function completeConfig(config: ServiceConfig): ServiceConfig {
 
 function filled<T>(value: T, template: T): T {
   if (!isMapping(value) || !isMapping(template)) return value;
+  // Another choice than the default has other keys.
+  if (["by", "kind"].some((choice) => value[choice] !== template[choice])) return value;
   const missing = Object.entries(template).filter(([key]) => value[key] === undefined);
   const known = Object.entries(value).map(([key, own]) => [key, filled(own, template[key])]);
   return Object.fromEntries([...known, ...missing]) as T;

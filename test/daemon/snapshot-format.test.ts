@@ -23,7 +23,13 @@ describe("a snapshot of the first format", () => {
     const after = migrate(golden("v1-baking"));
     expect(listOf(after, "deploys")).toHaveLength(3);
     for (const deployment of listOf(after, "deploys")) {
-      expect(deployment).toMatchObject({ pinned: false, step: null, resizedAt: null, fallback: null });
+      expect(deployment).toMatchObject({
+        pinned: false,
+        exposure: null,
+        step: null,
+        resizedAt: null,
+        fallback: null,
+      });
       expect(deployment["options"]).toMatchObject({
         instances: 1,
         previousInstances: deployment["from"] === null ? 0 : 1,
@@ -32,9 +38,18 @@ describe("a snapshot of the first format", () => {
         floor: 1,
         hasPins: false,
         fallsBack: false,
+        overlaps: false,
         analysis: null,
       });
     }
+  });
+
+  it("gets what generations and the service did not know of", () => {
+    const after = migrate(golden("v1-baking"));
+    expect(after).toMatchObject({ hold: null, instances: null, waiting: {} });
+    expect(listOf(after, "generations")).toHaveLength(2);
+    for (const generation of listOf(after, "generations"))
+      expect(generation).toMatchObject({ pinned: false, ending: null, isSignalled: false, cookies: {} });
   });
 
   it("has told a generation to end when it says when", () => {
@@ -58,6 +73,14 @@ describe("a snapshot of any format", () => {
       nice: null,
       drain: { signal: "SIGTERM", settleMs: 5_000, timeoutMs: 30_000 },
     });
+  });
+
+  it("keeps a choice as it was made, without the keys of the default one", () => {
+    const content = golden("v1-idle");
+    const ready = listOf(content, "generations").map(({ config }) => (config as Fields)["ready"]);
+    const after = listOf(migrate(content), "generations");
+    expect(ready[0]).toMatchObject({ by: "listening" });
+    expect(after.map(({ config }) => (config as Fields)["ready"])).toEqual(ready);
   });
 
   it("is not changed by being read twice", () => {

@@ -164,6 +164,7 @@ test("when the instances have died as well, the listener is opened again", async
   const [pid = 0] = (await pidsOf(daemon))[1] ?? [];
   await killBoth(daemon);
   killOne(pid);
+  await waitForExit(pid);
   await daemon.restart();
   expect(await source(daemon)).toBeUndefined();
   expect(await ask(addressOf(await daemon.status(), "web").where)).toMatchObject({ status: 200 });

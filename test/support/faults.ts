@@ -13,12 +13,40 @@ import { descriptorCount, eventually, withDeadline } from "./processes.ts";
 import type { Deploy, Status } from "./status.ts";
 
 /** What is done to the daemon while it may end. */
-type Scenario = "start" | "deploy" | "failure" | "abort" | "rollback" | "upgrade" | "recovery";
+type Scenario =
+  | "start"
+  | "deploy"
+  | "rolling"
+  | "canary"
+  | "recreate"
+  | "hold"
+  | "failure"
+  | "abort"
+  | "rollback"
+  | "upgrade"
+  | "recovery";
+
+const SCENARIOS: readonly Scenario[] = [
+  "deploy",
+  "rolling",
+  "canary",
+  "recreate",
+  "hold",
+  "failure",
+  "abort",
+  "rollback",
+  "upgrade",
+  "recovery",
+];
 
 export function scenarioOf(point: FaultPoint): Scenario {
   if (point.startsWith("upgrade.")) return "upgrade";
   if (point.startsWith("recovery.")) return "recovery";
   if (point.startsWith("keeper.put.slot.")) return "start";
+  if (point.startsWith("deploy.resize.")) return "rolling";
+  if (point.startsWith("deploy.analyse.")) return "canary";
+  if (point.startsWith("deploy.fallBack.")) return "recreate";
+  if (point.startsWith("hold.")) return "hold";
   if (point.startsWith("deploy.record.failed.")) return "failure";
   if (point.startsWith("deploy.record.aborted.")) return "abort";
   if (point.startsWith("deploy.record.roll")) return "rollback";
@@ -56,7 +84,14 @@ export class FaultStage implements AsyncDisposable {
       { command: ["/bin/sh", "-c", "case $HANDOFF_VERSION in bad*) exit 1;; esac"] },
     ];
     const daemon = await startDaemon({
-      config: oneService({ verify, deploy: { bake: "200ms" }, restart: { backoff: "50ms..100ms" } }),
+      config: oneService({
+        verify,
+        deploy: {
+          bake: "200ms",
+          analysis: { command: ["/bin/true"], every: "50ms", samples: 1 },
+        },
+        restart: { backoff: "50ms..100ms" },
+      }),
       environment: { HANDOFFD_FAULT_POINTS: file },
     });
     return new FaultStage(daemon, file);
@@ -69,7 +104,7 @@ export class FaultStage implements AsyncDisposable {
 
   /** Every scenario once, and nobody ends. */
   async walk(): Promise<void> {
-    for (const scenario of ["deploy", "failure", "abort", "rollback", "upgrade", "recovery"] as const) {
+    for (const scenario of SCENARIOS) {
       await this.#play(scenario);
       await this.#settled();
     }
@@ -110,6 +145,8 @@ export class FaultStage implements AsyncDisposable {
     if (signal !== "SIGKILL" || existsSync(this.#file))
       return [`not ended at ${point} but by ${signal ?? "itself"}`];
     await this.daemon.restart();
+    if ((await this.daemon.service()).state === "held")
+      await this.daemon.api("POST", "/v1/services/api/resume");
     const wrong = await this.#check();
     const deploy = await this.daemon.deploy(`v${this.#versions++}`);
     if (deploy.phase !== "succeeded")
@@ -128,6 +165,20 @@ export class FaultStage implements AsyncDisposable {
         return;
       case "deploy":
         return this.#begin(`v${this.#versions++}`);
+      case "rolling":
+        return this.#begin(`v${this.#versions++}`, { strategy: "rolling" });
+      case "canary":
+        return this.#begin(`v${this.#versions++}`, {
+          strategy: "canary",
+          steps: [{ weight: "50%", for: "300ms" }],
+        });
+      case "recreate":
+        // What waits meets the release that was there, again.
+        return this.#begin("bad", { strategy: "recreate" });
+      case "hold":
+        if (point === undefined) return this.#holdAndResume();
+        ignoring(this.#holdAndResume());
+        return;
       case "failure":
         return this.#begin("bad");
       case "abort":
@@ -154,7 +205,7 @@ export class FaultStage implements AsyncDisposable {
     }
   }
 
-  async #begin(version: string, body: Readonly<Record<string, string>> = {}, until?: string): Promise<void> {
+  async #begin(version: string, body: Readonly<Record<string, unknown>> = {}, until?: string): Promise<void> {
     const asked = this.daemon.api("POST", "/v1/services/api/deploys", { version, ...body });
     if (until === undefined) {
       ignoring(asked);
@@ -162,6 +213,12 @@ export class FaultStage implements AsyncDisposable {
     }
     const { json } = await asked;
     await this.daemon.untilDeploy((json as Deploy).id, { until: [until] });
+  }
+
+  async #holdAndResume(): Promise<void> {
+    await this.daemon.api("POST", "/v1/services/api/hold");
+    await this.daemon.until("held connections", ({ services: [service] }) => service?.state === "held");
+    await this.daemon.api("POST", "/v1/services/api/resume");
   }
 
   async #latest(): Promise<string> {
