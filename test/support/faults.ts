@@ -16,7 +16,6 @@ import type { Deploy, Status } from "./status.ts";
 type Scenario =
   | "start"
   | "deploy"
-  | "rolling"
   | "canary"
   | "recreate"
   | "hold"
@@ -28,7 +27,6 @@ type Scenario =
 
 const SCENARIOS: readonly Scenario[] = [
   "deploy",
-  "rolling",
   "canary",
   "recreate",
   "hold",
@@ -43,9 +41,9 @@ export function scenarioOf(point: FaultPoint): Scenario {
   if (point.startsWith("upgrade.")) return "upgrade";
   if (point.startsWith("recovery.")) return "recovery";
   if (point.startsWith("keeper.put.slot.")) return "start";
-  if (point.startsWith("deploy.resize.")) return "rolling";
   if (point.startsWith("deploy.analyse.")) return "canary";
-  if (point.startsWith("deploy.fallBack.")) return "recreate";
+  // It takes its slots first, with no instance.
+  if (/^deploy\.(?:resize|fallBack)\./u.test(point)) return "recreate";
   if (point.startsWith("hold.")) return "hold";
   if (point.startsWith("deploy.record.failed.")) return "failure";
   if (point.startsWith("deploy.record.aborted.")) return "abort";
@@ -144,9 +142,10 @@ export class FaultStage implements AsyncDisposable {
     const { signal } = await withDeadline(this.daemon.exit, 30_000, `the end at ${point}`);
     if (signal !== "SIGKILL" || existsSync(this.#file))
       return [`not ended at ${point} but by ${signal ?? "itself"}`];
-    await this.daemon.restart();
+    await this.daemon.restart("alive");
     if ((await this.daemon.service()).state === "held")
       await this.daemon.api("POST", "/v1/services/api/resume");
+    await this.daemon.untilReady();
     const wrong = await this.#check();
     const deploy = await this.daemon.deploy(`v${this.#versions++}`);
     if (deploy.phase !== "succeeded")
@@ -165,8 +164,6 @@ export class FaultStage implements AsyncDisposable {
         return;
       case "deploy":
         return this.#begin(`v${this.#versions++}`);
-      case "rolling":
-        return this.#begin(`v${this.#versions++}`, { strategy: "rolling" });
       case "canary":
         return this.#begin(`v${this.#versions++}`, {
           strategy: "canary",
