@@ -11,7 +11,7 @@ export default defineConfig({
         test: {
           name: "rooms",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/e2e/**"],
+          exclude: ["test/e2e/**", "test/systemd/**"],
           maxWorkers: 2,
           setupFiles,
           sequence: { groupOrder: 0 },
@@ -27,6 +27,19 @@ export default defineConfig({
           maxWorkers: 1,
           setupFiles,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        // Each boots a systemd. The first run on a machine builds what is booted.
+        extends: true,
+        test: {
+          name: "systemd",
+          include: ["test/systemd/**/*.test.ts"],
+          // Each in a box of its own; mostly they wait for systemd.
+          maxWorkers: 2,
+          setupFiles,
+          sequence: { groupOrder: 2 },
+          testTimeout: 90_000,
         },
       },
     ],

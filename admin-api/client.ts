@@ -22,6 +22,7 @@ import type {
   Service,
   ServiceList,
   Status,
+  Upgrade,
 } from "./schemas.ts";
 import { type Endpoint, Transport } from "./transport.ts";
 
@@ -96,6 +97,11 @@ export class Client {
 
   async rollback(service: string): Promise<Deploy> {
     return this.#ask("POST", path`/v1/services/${service}/rollback`);
+  }
+
+  /** Resolves when the new program was tried; what becomes of it is seen in the events. */
+  async upgrade(): Promise<Upgrade> {
+    return this.#ask("POST", "/v1/upgrade");
   }
 
   async restart(service: string): Promise<Deploy> {

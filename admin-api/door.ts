@@ -122,12 +122,18 @@ export class Door {
     this.server.setSecureContext({ cert, key, ...(clientCa !== null && { ca: clientCa }) });
   }
 
-  /** Takes nothing new, and resolves when what was asked has been answered. A unix socket's path stays. */
-  async close(): Promise<void> {
+  /**
+   * Takes nothing new, and resolves when what was asked has been answered. Connections that are still open after
+   * `patienceMs` are cut. A unix socket's path stays.
+   */
+  async close(patienceMs?: number): Promise<void> {
     if (!this.server.listening) return;
     const closed = new Promise((resolve) => this.server.close(resolve));
     this.server.closeIdleConnections();
+    const late =
+      patienceMs === undefined ? undefined : setTimeout(() => this.server.closeAllConnections(), patienceMs);
     await closed;
+    clearTimeout(late);
   }
 }
 

@@ -25,8 +25,16 @@ export interface NextEvent {
   readonly missed: boolean;
 }
 
+/** What a log holds, for one that goes on with it. */
+export interface EventLogState {
+  readonly lastId: number;
+  readonly events: readonly Event[];
+}
+
 export interface EventLogOptions {
   readonly capacity?: number;
+  /** Goes on with the events of another log, so that no reader misses one. */
+  readonly after?: EventLogState | undefined;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
 }
@@ -34,14 +42,19 @@ export interface EventLogOptions {
 export class EventLog {
   readonly #capacity: number;
   readonly #now: () => number;
-  readonly #events: Event[] = [];
+  readonly #events: Event[];
   readonly #listeners = new Set<EventListener>();
   #lastId: number;
 
-  constructor({ capacity = 1000, now = Date.now }: EventLogOptions = {}) {
+  constructor({ capacity = 1000, after, now = Date.now }: EventLogOptions = {}) {
     this.#capacity = capacity;
     this.#now = now;
-    this.#lastId = now() * 1000;
+    this.#events = [...(after?.events ?? [])];
+    this.#lastId = after?.lastId ?? now() * 1000;
+  }
+
+  get state(): EventLogState {
+    return { lastId: this.#lastId, events: [...this.#events] };
   }
 
   /** The id of the newest event, or the one before the first. */

@@ -3,14 +3,23 @@
  * within 24 hours gets the first answer again, and nothing is done twice. Only what was accepted is remembered:
  * after a refusal nothing has changed, so trying again is the right thing to do.
  *
- * It is in memory: a daemon that was restarted in between does not know the key.
+ * It is in memory: it outlives an upgrade of the daemon, but a daemon that was restarted does not know the key.
  */
 import { createHash } from "node:crypto";
 
 import { idempotencyKeyReused } from "./errors.ts";
 import type { Awaitable } from "./operations.ts";
 
+/** The keys whose answers are known, for a daemon that goes on with them: name, digest, instant, answer. */
+export type IdempotencyState = readonly (readonly [
+  name: string,
+  digest: string,
+  at: number,
+  answer: unknown,
+])[];
+
 export interface IdempotencyOptions {
+  readonly after?: IdempotencyState | undefined;
   readonly capacity?: number;
   readonly keepMs?: number;
   /** Milliseconds since the epoch. */
@@ -22,6 +31,8 @@ interface Remembered {
   readonly at: number;
   /** Settles when the first request does; a repetition that comes earlier waits for it. */
   readonly answer: Promise<unknown>;
+  /** The same, once it is known. */
+  known: { readonly answer: unknown } | null;
 }
 
 export class Idempotency {
@@ -31,10 +42,24 @@ export class Idempotency {
   // In the order of arrival, so the first is the oldest.
   readonly #remembered = new Map<string, Remembered>();
 
-  constructor({ capacity = 1000, keepMs = 24 * 3600 * 1000, now = Date.now }: IdempotencyOptions = {}) {
+  constructor({
+    after = [],
+    capacity = 1000,
+    keepMs = 24 * 3600 * 1000,
+    now = Date.now,
+  }: IdempotencyOptions = {}) {
     this.#capacity = capacity;
     this.#keepMs = keepMs;
     this.#now = now;
+    for (const [name, digest, at, answer] of after) {
+      this.#remembered.set(name, { digest, at, answer: Promise.resolve(answer), known: { answer } });
+    }
+  }
+
+  get state(): IdempotencyState {
+    return [...this.#remembered].flatMap(([name, { digest, at, known }]) =>
+      known === null ? [] : [[name, digest, at, known.answer] as const],
+    );
   }
 
   /**
@@ -51,9 +76,12 @@ export class Idempotency {
       return (await known.answer) as T;
     }
     const answer = (async () => act())();
-    this.#remembered.set(name, { digest, at: this.#now(), answer });
+    const remembered: Remembered = { digest, at: this.#now(), answer, known: null };
+    this.#remembered.set(name, remembered);
     try {
-      return await answer;
+      const result = await answer;
+      remembered.known = { answer: result };
+      return result;
     } catch (error) {
       this.#remembered.delete(name);
       throw error;

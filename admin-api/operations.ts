@@ -16,6 +16,7 @@ import type {
   Reload,
   Service,
   Status,
+  Upgrade,
 } from "./schemas.ts";
 
 export type Awaitable<T> = T | Promise<T>;
@@ -91,6 +92,12 @@ export interface Operations {
   abort(id: string, caller: Caller): Awaitable<Deploy>;
   pause(id: string, caller: Caller): Awaitable<Deploy>;
   continueDeploy(id: string, caller: Caller): Awaitable<Deploy>;
+
+  /**
+   * Tries the program that the daemon was started with, as it is by now, and then replaces the daemon by it. Resolves when the
+   * trial was passed; what becomes of the rest is seen in the events. Throws UPGRADE_REFUSED, and nothing has changed.
+   */
+  upgrade(caller: Caller): Promise<Upgrade>;
 
   /**
    * Every change of a deploy's record is followed by an event that bears its id in `deploy`: readers of

@@ -83,6 +83,11 @@ export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   DAEMON_STOPPING: { status: 503, title: "The daemon is stopping" },
   DAEMON_ALREADY_RUNS: { status: 500, title: "Another daemon runs" },
   DIRECTORY_UNUSABLE: { status: 500, title: "A directory cannot be used" },
+  STATE_NOT_WRITTEN: { status: 500, title: "The state cannot be written" },
+  UPGRADE_REFUSED: { status: 500, title: "The daemon was not upgraded" },
+  UPGRADE_IN_PROGRESS: { status: 409, title: "An upgrade is running" },
+  UPGRADE_FAILED: { status: 500, title: "The daemon could not be replaced" },
+  UPGRADE_STATE_UNREADABLE: { status: 500, title: "The state of the daemon before cannot be read" },
   SNAPSHOT_UNREADABLE: { status: 500, title: "The saved state cannot be read" },
   INSTANCE_EXITED: { status: 500, title: "An instance has exited" },
   READY_TIMEOUT: { status: 500, title: "An instance was not ready in time" },
@@ -98,8 +103,11 @@ export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   LAUNCH_FAILED: { status: 500, title: "A process could not be started" },
   LISTENER_ADDRESS_IN_USE: { status: 409, title: "The address is in use" },
   LISTENER_CANNOT_OPEN: { status: 500, title: "The address cannot be listened on" },
+  LISTENER_NOT_INHERITED: { status: 500, title: "systemd did not give the socket" },
   LISTENER_FOREIGN_MEMBER: { status: 409, title: "Another process listens on the address" },
   LISTENER_SLOT_NOT_PROVED: { status: 500, title: "A slot is not where it should be" },
+  JOURNAL_UNREACHABLE: { status: 500, title: "The journal cannot be written to" },
+  KEEPER_FULL: { status: 500, title: "The keeper is full" },
   KEEPER_FAILED: { status: 500, title: "The keeper failed" },
 };
 

@@ -16,6 +16,7 @@ import { rollbackRoutes } from "./routes/rollback.ts";
 import { scaleRoutes } from "./routes/scale.ts";
 import { serviceRoutes } from "./routes/services.ts";
 import { statusRoutes } from "./routes/status.ts";
+import { upgradeRoutes } from "./routes/upgrade.ts";
 
 const ROUTES = [
   healthRoutes,
@@ -32,6 +33,7 @@ const ROUTES = [
   endRoutes,
   reloadRoutes,
   eventRoutes,
+  upgradeRoutes,
 ] as const;
 
 export function addRoutes(app: FastifyInstance, context: RouteContext): void {

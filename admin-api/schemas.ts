@@ -333,6 +333,17 @@ export type ScaleRequest = Static<typeof ScaleRequest>;
 /** The body of a request that says everything by its path. */
 export const NoBody = Type.Object({}, { additionalProperties: false });
 
+/** An upgrade that has begun: the program was tried and is about to replace the daemon. */
+export const Upgrade = Type.Object({
+  from: Type.String({ description: "The version that answers" }),
+  to: Type.String({ description: "The version that was tried" }),
+  since: Type.Integer({
+    description:
+      "What becomes of it is the first daemon.upgraded or daemon.upgrade-failed after the event of this id",
+  }),
+});
+export type Upgrade = Static<typeof Upgrade>;
+
 export const EventsQuery = Type.Object(
   {
     since: Type.Optional(

@@ -52,6 +52,8 @@ export interface AdminServerOptions {
   readonly access?: Access;
   readonly streams?: EventStreamsOptions;
   readonly limits?: RateLimits;
+  /** Of a server before this one, to go on with. */
+  readonly idempotency?: Idempotency;
 }
 
 export interface AdminServer {
@@ -61,8 +63,11 @@ export interface AdminServer {
    * socket stays, since Node unlinks only what it has bound itself.
    */
   listenOn(descriptor: number, kind?: DoorKind): Promise<Door>;
-  /** Ends event streams, answers what was asked already, takes nothing new. */
-  close(): Promise<void>;
+  /**
+   * Ends event streams, answers what was asked already, takes nothing new. Connections that are still open after
+   * `patienceMs` are cut.
+   */
+  close(patienceMs?: number): Promise<void>;
 }
 
 export function createServer({
@@ -72,6 +77,7 @@ export function createServer({
   access = new Access(),
   streams: streamOptions,
   limits = RATE_LIMITS,
+  idempotency = new Idempotency(),
 }: AdminServerOptions): AdminServer {
   let handle: (request: IncomingMessage, response: ServerResponse) => void = () => undefined;
   const app = fastify({
@@ -138,7 +144,6 @@ export function createServer({
   const { signal } = closing;
   // Each request that waits listens.
   setMaxListeners(0, signal);
-  const idempotency = new Idempotency();
   // Loaded when someone asks: it is not small.
   const describe = async () => (await import("./openapi.ts")).describeApi();
   const context: RouteContext = {
@@ -161,10 +166,10 @@ export function createServer({
       doors.push(door);
       return door;
     },
-    async close() {
+    async close(patienceMs) {
       closing.abort();
       streams.closeAll();
-      await Promise.all(doors.map((door) => door.close()));
+      await Promise.all(doors.map((door) => door.close(patienceMs)));
       await app.close();
     },
   };

@@ -30,6 +30,14 @@ export function reconnectedInVain(seconds: number, cause: unknown): CodedError {
   );
 }
 
+export function upgradeOutcomeUnknown(cause: unknown): CodedError {
+  return new CodedError(
+    "DAEMON_NOT_REACHABLE",
+    "What came of the upgrade is not known: handoffd does not answer. The applications serve on without it; its log says why.",
+    { cause },
+  );
+}
+
 export function outcomeUnknown(id: string, service: string, cause: Error): CodedError {
   return new CodedError(
     "DAEMON_NOT_REACHABLE",

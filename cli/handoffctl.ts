@@ -22,6 +22,7 @@ import { resumeCommand } from "./commands/resume.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
 import { scaleCommand } from "./commands/scale.ts";
 import { statusCommand } from "./commands/status.ts";
+import { upgradeCommand } from "./commands/upgrade.ts";
 import { fileUnreadable } from "./errors.ts";
 import { exitCodeOf } from "./exit-code.ts";
 import type { ExitCode, Run, Session } from "./session.ts";
@@ -91,6 +92,7 @@ const COMMANDS = [
   listenersCommand,
   historyCommand,
   eventsCommand,
+  upgradeCommand,
 ] as const;
 
 const EXIT_CODES = `0 done, 1 it failed, 2 usage, 3 daemon not reachable,

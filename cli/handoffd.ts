@@ -1,5 +1,5 @@
 /** `handoffd`: the daemon's arguments. What they start is daemon/main.ts, loaded only when it is needed. */
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 
 import { packageVersion } from "../handoff/version.ts";
 import { tokenCommand } from "./commands/token.ts";
@@ -9,6 +9,7 @@ interface RunOptions {
   readonly listen: readonly string[];
   readonly runtime?: string;
   readonly state?: string;
+  readonly tryUpgrade?: true;
 }
 
 /** Runs one command line, without the program's name. Resolves to the exit code; `run` when the daemon has ended. */
@@ -27,8 +28,11 @@ export async function main(argv: readonly string[]): Promise<number> {
     .option("--listen <name=address>", "without a file: a listener, as web=tcp:127.0.0.1:8080", listener, [])
     .option("--runtime <directory>", "sockets and pid files, instead of paths.runtime")
     .option("--state <directory>", "what survives a reboot, instead of paths.state")
+    // Given by a running daemon to the program that is to take its place.
+    .addOption(new Option("--try-upgrade").hideHelp())
     .argument("[command...]", "without a file: what to run on the listeners, after --")
-    .action(async (command: string[], { config, listen, runtime, state }: RunOptions, self: Command) => {
+    .action(async (command: string[], options: RunOptions, self: Command) => {
+      const { config, listen, runtime, state, tryUpgrade } = options;
       const wrong = contradiction(config, listen, command);
       if (wrong !== null) self.error(`error: ${wrong}`);
       const daemon = await import("../daemon/main.ts");
@@ -37,6 +41,7 @@ export async function main(argv: readonly string[]): Promise<number> {
         ...(config === undefined && listen.length > 0 && { listen: [...listen], command }),
         ...(runtime !== undefined && { runtime }),
         ...(state !== undefined && { state }),
+        ...(tryUpgrade !== undefined && { tryUpgrade }),
       });
     });
 

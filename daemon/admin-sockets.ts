@@ -9,18 +9,28 @@ import { Descriptor } from "../handoff/descriptor.ts";
 import { native, SO } from "../handoff/native.ts";
 import type { AdminSocketConfig, Config } from "./config/config.ts";
 import { addressNotHad, adminSocketInUse, cannotPrepare } from "./errors.ts";
+import type { Inheritance } from "./upgrade-state.ts";
 
 const BACKLOG = 512;
 
-/** Bound and listening. Each descriptor is the holder's until it is taken. */
+/** As an image of the daemon names them for the next. */
+type AdminSocketName = "admin/socket" | "admin/http" | "admin/metrics";
+
+/** Bound and listening. They are the holder's. */
 export interface AdminSockets extends Disposable {
   readonly unix: Descriptor;
   readonly http: Descriptor | null;
   readonly metrics: Descriptor | null;
 }
 
-/** Throws a CodedError when one cannot be had, and then none is left open. */
-export function openAdminSockets({ admin, metrics }: Pick<Config, "admin" | "metrics">): AdminSockets {
+/**
+ * Throws a CodedError when one cannot be had, and then none is left
+ * open. Those of `inherited` are the ones that this image goes on with.
+ */
+export function openAdminSockets(
+  { admin, metrics }: Pick<Config, "admin" | "metrics">,
+  inherited: Pick<Inheritance, "take"> | null,
+): AdminSockets {
   const opened: Descriptor[] = [];
   const keep = (descriptor: Descriptor): Descriptor => {
     opened.push(descriptor);
@@ -31,9 +41,11 @@ export function openAdminSockets({ admin, metrics }: Pick<Config, "admin" | "met
   };
   try {
     // The unix socket last: it replaces what a dead daemon has left, and the others may fail.
-    const http = admin.http === null ? null : keep(openTcp(admin.http.address, "admin.http"));
-    const own = metrics === null ? null : keep(openTcp(metrics.address, "metrics"));
-    const unix = keep(openUnix(admin.socket));
+    const given = (name: AdminSocketName) => inherited?.take(name) ?? null;
+    const { http: api } = admin;
+    const http = api === null ? null : keep(given("admin/http") ?? openTcp(api.address, "admin.http"));
+    const own = metrics === null ? null : keep(given("admin/metrics") ?? openTcp(metrics.address, "metrics"));
+    const unix = keep(given("admin/socket") ?? openUnix(admin.socket));
     return { unix, http, metrics: own, [Symbol.dispose]: dispose };
   } catch (error) {
     dispose();
@@ -95,4 +107,13 @@ function isListening(path: string): boolean {
     if (hasCode(error, "ENOENT", "ECONNREFUSED", "ENOTSOCK", "ENOTDIR")) return false;
     throw cannotPrepare(path, `the admin socket cannot be opened: ${messageOf(error)}`, error);
   }
+}
+
+/** The descriptors that the next image goes on with. They stay the holder's. */
+export function namesOf({ unix, http, metrics }: AdminSockets): ReadonlyMap<AdminSocketName, number> {
+  return new Map([
+    ["admin/socket", unix.fd] as const,
+    ...(http === null ? [] : [["admin/http", http.fd] as const]),
+    ...(metrics === null ? [] : [["admin/metrics", metrics.fd] as const]),
+  ]);
 }

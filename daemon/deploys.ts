@@ -9,7 +9,6 @@ import { endInterrupted } from "../deploy/interruption.ts";
 import { Runner } from "../deploy/runner.ts";
 import { gather, isCounted, type Remembered } from "./evidence.ts";
 import type { Generation } from "./generation.ts";
-
 import { openOf } from "./marks.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { deployBody } from "./view.ts";
@@ -29,6 +28,7 @@ export class Deploys {
   readonly #wakes = new Map<string, NodeJS.Timeout>();
   /** Those that have ended and wait for the history to take them. */
   readonly #unwritten = new Set<string>();
+  #isPaused = false;
   /** The newest first. */
   #all: readonly Remembered[] = [];
 
@@ -126,6 +126,7 @@ export class Deploys {
 
   /** Lets every deploy take the steps that can be taken now. */
   advance(): void {
+    if (this.#isPaused) return;
     for (const runner of [...this.#runners.values()]) this.#advance(runner);
   }
 
@@ -155,6 +156,17 @@ export class Deploys {
   stop(): void {
     for (const timer of this.#wakes.values()) clearTimeout(timer);
     this.#wakes.clear();
+  }
+
+  /** No deploy takes a step until `unpause`. */
+  pause(): void {
+    this.#isPaused = true;
+    this.stop();
+  }
+
+  unpause(): void {
+    this.#isPaused = false;
+    this.advance();
   }
 
   /** Replaces the record and has it written; when writing fails, the old one stands. */

@@ -96,6 +96,41 @@ export function snapshotUnreadable(file: string, why: string, cause?: unknown): 
   );
 }
 
+export function stateNotWritten(file: string, why: string, cause: unknown): CodedError {
+  return new CodedError(
+    "STATE_NOT_WRITTEN",
+    `the state cannot be written to ${file}: ${why}; what needs it is not begun, and what runs goes on; make room, or the directory writable`,
+    { cause },
+  );
+}
+
+export function upgradeRefused(why: string, cause?: unknown): CodedError {
+  return new CodedError("UPGRADE_REFUSED", `the upgrade was refused and nothing was changed: ${why}`, {
+    cause,
+  });
+}
+
+export function upgradeInProgress(): CodedError {
+  return new CodedError(
+    "UPGRADE_IN_PROGRESS",
+    "an upgrade of the daemon is under way already; handoffctl events shows how it ends",
+  );
+}
+
+export function upgradeFailed(why: string, cause?: unknown): CodedError {
+  return new CodedError("UPGRADE_FAILED", `the daemon could not be replaced and goes on as it was: ${why}`, {
+    cause,
+  });
+}
+
+export function upgradeStateUnreadable(why: string, cause?: unknown): CodedError {
+  return new CodedError(
+    "UPGRADE_STATE_UNREADABLE",
+    `what the daemon before has left cannot be read: ${why}; restart the daemon instead of upgrading it`,
+    { cause },
+  );
+}
+
 export function instanceExited(who: string, how: string, when: string): CodedError {
   return new CodedError("INSTANCE_EXITED", `${who} ${how} ${when}`);
 }
@@ -188,6 +223,29 @@ export function listenerMoved(listener: string, from: string, to: string): Coded
   return new CodedError(
     "LISTENER_NOT_REMEMBERED",
     `service ${from} serves listener ${listener}, and the configuration has no such service and gives its listener to ${to}: was it renamed while no daemon ran? Give it its name back, then start again; with a running daemon, reload moves a listener in two steps`,
+  );
+}
+
+export function notInherited(name: string, others: readonly string[]): CodedError {
+  const found =
+    others.length === 0 ? "it gave none" : `it gave ${others.map((each) => `"${each}"`).join(", ")}`;
+  return new CodedError(
+    "LISTENER_NOT_INHERITED",
+    `systemd gave no socket named "${name}" (${found}); write FileDescriptorName=${name} into the .socket unit, start that unit, and name it in Sockets= of handoffd.service`,
+  );
+}
+
+export function givenAtStartOnly(name: string): CodedError {
+  return new CodedError(
+    "LISTENER_NOT_INHERITED",
+    `systemd gives sockets to a daemon that starts, and this one runs: the socket "${name}" cannot be had by a reload; name its unit in Sockets= of handoffd.service and run systemctl restart handoffd, which replaces the daemon and not the applications`,
+  );
+}
+
+export function inheritedTwice(name: string, count: number): CodedError {
+  return new CodedError(
+    "LISTENER_NOT_INHERITED",
+    `systemd gave ${count} sockets named "${name}", and a listener has one address; make one .socket unit for each, with names of their own`,
   );
 }
 

@@ -33,6 +33,12 @@ export class GenerationProof {
     return this.#since;
   }
 
+  /** As if it had never run: after one that was ended before it was over. */
+  reset(): void {
+    this.#state = "none";
+    this.#since = null;
+  }
+
   /** That it runs is seen when this returns. The promise rejects with a CodedError when it has failed. */
   run(proved: Proved, now: number, signal: AbortSignal): Promise<void> {
     this.#state = "running";
@@ -53,6 +59,7 @@ export class GenerationProof {
       },
       (error: unknown) => {
         this.#state = "failed";
+        if (signal.aborted) throw error; // Nobody asks any more.
         this.#surroundings.tally.verificationFailed(config.name);
         throw error;
       },

@@ -2,6 +2,7 @@
 import type { Reason } from "../deploy/deployment.ts";
 import type { GenerationState } from "../deploy/fleet.ts";
 import type { TransitionTable } from "../handoff/machine.ts";
+import type { Slot } from "../handoff/slot.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { vacantInstance } from "./instance.ts";
 import type { GroupedInstanceRecord } from "./instances.ts";
@@ -38,18 +39,31 @@ export interface GenerationRecord {
   readonly exits: number;
   readonly failure: Reason | null;
   readonly wasReady: boolean;
-  /** When its instances were told to end; they are not told twice. */
+  /** When its instances were told to end, written down before they are. The drain's time counts from here. */
   readonly signalledAt: number | null;
+  /** That they were. They are told twice only where the daemon has died between the two. */
+  readonly isSignalled: boolean;
   /** Whether it ever had weight: then what waits in its slots are users. */
   readonly hadUsers: boolean;
   /** The slot's index on each listener. */
   readonly slots: Readonly<Record<string, number>>;
+  /** SO_COOKIE of each of them, in decimal digits. */
+  readonly cookies: Readonly<Record<string, string>>;
   readonly marks: readonly number[];
   readonly instances: readonly GroupedInstanceRecord[];
   /** undefined in what an earlier version wrote. */
   readonly traffic?: TrafficRecord;
   /** As it was when the generation was started: restarts run what was deployed, whatever the file says by now. */
   readonly config: ServiceConfig;
+}
+
+export interface GenerationHooks {
+  /** Something that `view` or the snapshot shows has changed. */
+  readonly onChange: () => void;
+  /** No process of it is left, and its slots are about to be given back. */
+  readonly onGivingBack: (slots: readonly Slot[]) => Promise<void>;
+  /** The generation has ended and given its slots back. */
+  readonly onEnded: () => void;
 }
 
 /** One that has not begun. */
@@ -73,8 +87,10 @@ export function newGeneration(
     failure: null,
     wasReady: false,
     signalledAt: null,
+    isSignalled: false,
     hadUsers: false,
     slots: {},
+    cookies: {},
     marks: [],
     instances: Array.from({ length: instances }, (_, index) => vacantInstance(index + 1, now)),
     config,
@@ -97,7 +113,16 @@ export function variablesOf({
 /** What changes while it lives. */
 export type GenerationFacts = {
   -readonly [
-    Fact in "weight" | "pinned" | "ending" | "exits" | "failure" | "wasReady" | "signalledAt" | "hadUsers"
+    Fact in
+      | "weight"
+      | "pinned"
+      | "ending"
+      | "exits"
+      | "failure"
+      | "wasReady"
+      | "signalledAt"
+      | "isSignalled"
+      | "hadUsers"
   ]: GenerationRecord[Fact];
 };
 
@@ -109,7 +134,8 @@ export function factsOf({
   failure,
   wasReady,
   signalledAt,
+  isSignalled,
   hadUsers,
 }: GenerationRecord): GenerationFacts {
-  return { weight, pinned, ending, exits, failure, wasReady, signalledAt, hadUsers };
+  return { weight, pinned, ending, exits, failure, wasReady, signalledAt, isSignalled, hadUsers };
 }

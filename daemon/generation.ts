@@ -11,17 +11,18 @@ import { CodedError } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { Machine } from "../handoff/machine.ts";
-import type { Slot } from "../handoff/slot.ts";
-import { specificationFor } from "./account.ts";
+import { accountOf, specificationFor } from "./account.ts";
 import type { Candidate } from "./acceptance.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { reasonOf } from "./errors.ts";
+import { reach } from "./fault.ts";
 import { GenerationProof } from "./generation-proof.ts";
 import {
   type Ending,
   GENERATION,
   type GenerationEvent,
   type GenerationFacts,
+  type GenerationHooks,
   factsOf,
   type GenerationRecord,
   variablesOf,
@@ -35,15 +36,7 @@ import { retire, sayKilled } from "./retirement.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { Traffic } from "./traffic.ts";
 import type { Placement } from "./verification.ts";
-
-export interface GenerationHooks {
-  /** Something that `view` or the snapshot shows has changed. */
-  readonly onChange: () => void;
-  /** No process of it is left, and its slots are about to be given back. */
-  readonly onGivingBack: (slots: readonly Slot[]) => Promise<void>;
-  /** The generation has ended and given its slots back. */
-  readonly onEnded: () => void;
-}
+import { Work } from "./work.ts";
 
 export class Generation {
   readonly number: number;
@@ -55,14 +48,13 @@ export class Generation {
   readonly #hooks: GenerationHooks;
   readonly #machine: Machine<GenerationState, GenerationEvent>;
   readonly #instances: Instances;
-  readonly #work = new AbortController();
+  /** Everything that was begun and must be over before the generation can be said to have ended. */
+  readonly #work = new Work();
   readonly #placements: Placements;
   readonly #queue: QueueWatch;
   readonly #proof: GenerationProof;
   readonly #facts: GenerationFacts;
   readonly #readiness: ReadinessWatch;
-  /** Everything that was begun and must be over before the generation can be said to have ended. */
-  readonly #pending = new Set<Promise<void>>();
 
   /** `start()` begins a new one, `resume()` goes on with one that another daemon has started. */
   constructor(
@@ -127,8 +119,10 @@ export class Generation {
     return this.#facts.ending;
   }
 
-  get signalledAt(): number | null {
-    return this.#facts.signalledAt;
+  /** Whether its instances were told to end. */
+  get told(): Pick<GenerationRecord, "signalledAt" | "isSignalled"> {
+    const { signalledAt, isSignalled } = this.#facts;
+    return { signalledAt, isSignalled };
   }
 
   get wasReady(): boolean {
@@ -165,6 +159,7 @@ export class Generation {
       since: this.since,
       startedAt: this.startedAt,
       slots: this.#placements.indices,
+      cookies: this.#placements.cookies,
       marks: this.#placements.marks,
       instances: this.#instances.records,
       traffic: this.traffic.record,
@@ -186,7 +181,7 @@ export class Generation {
     }, "essential");
   }
 
-  /** Goes on with the processes that run. Notify sockets that are used are taken out of `kept`. */
+  /** Goes on with the processes that run. What is used is taken out of `kept`. */
   resume(kept: Map<string, Descriptor>): void {
     if (this.isOver) return;
     this.#instances.resume(kept, this.state === "draining");
@@ -256,26 +251,44 @@ export class Generation {
     return this.weight > 0 || (this.#placements.hasShare && !this.wasReady);
   }
 
-  /** Told by retirement.ts, before the signal goes out. */
-  signalling(now: number): void {
-    this.#facts.signalledAt = now;
+  /** Ends all work that no record tells of (proofs, restarts that are due); a drain's instants are recorded. */
+  async pause(): Promise<void> {
+    if (isEnding(this)) return;
+    this.#instances.stopComingBack();
+    this.#readiness.stop();
+    this.#queue.stop();
+    await this.#work.end(new CodedError("DAEMON_UPGRADING", "the daemon is being upgraded"));
+  }
+
+  /** What `pause` has ended is begun again, but for the look at its queue, which is the deploy's. */
+  unpause(): void {
+    if (isEnding(this)) return;
+    this.#work.renew();
+    this.#proof.reset();
+    this.#instances.goOnComingBack();
+    this.#watchReadiness();
+  }
+
+  /** Told by retirement.ts: before the signal goes out, and when it has. */
+  telling(signalledAt: number, isSignalled: boolean): void {
+    Object.assign(this.#facts, { signalledAt, isSignalled });
     this.#hooks.onChange();
   }
 
   #end(): void {
-    this.#work.abort(new CodedError("GENERATION_RETIRED", `${this.name} is being retired`));
+    // What was begun ends by it; a process that was just being started is then there to be ended.
+    const ended = this.#work.end(new CodedError("GENERATION_RETIRED", `${this.name} is being retired`));
     this.#instances.stopComingBack();
     this.#readiness.stop();
     this.#queue.stop();
-    this.#retire().catch((error: unknown) => {
+    this.#retire(ended).catch((error: unknown) => {
       // Its slots stay its own: nobody else gets what may still be in use.
       this.#surroundings.log.error({ err: error, generation: this.name }, "a fault while retiring");
     });
   }
 
-  async #retire(): Promise<void> {
-    // What was begun ends by the abort; a process that was just being started is then there to be ended.
-    await Promise.all(this.#pending);
+  async #retire(workEnded: Promise<void>): Promise<void> {
+    await workEnded;
     this.#instances.fire("retire");
     await Promise.all([
       this.#instances.whenLeft(),
@@ -285,6 +298,7 @@ export class Generation {
     // What waits in slots that never had any weight are our own pinned connections.
     this.#placements.giveBack(!this.#facts.hadUsers);
     this.#facts.weight = 0;
+    reach("drain.given-back");
     this.#fire(this.#facts.wasReady ? "end" : "fail");
     this.#hooks.onEnded();
     this.#hooks.onChange();
@@ -301,6 +315,7 @@ export class Generation {
         generation: this.name,
         specification: (extra) =>
           specificationFor(config, this.version, config.command, { ...variablesOf(this), ...extra }, true),
+        identity: () => accountOf(config).identity,
         offers: () => this.placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd })),
         output: config.output,
       },
@@ -366,13 +381,10 @@ export class Generation {
 
   /** Runs something whose failure is the view's, and which must be over before the generation has ended. Essential: its end, too. */
   #begin(work: () => Promise<void>, weight: "essential" | "optional" = "optional"): void {
-    const running = work().catch((error: unknown) => {
-      if (this.#work.signal.aborted) return;
+    this.#work.begin(work, (error) => {
       this.#fail(error);
       if (weight === "essential") this.retire();
     });
-    this.#pending.add(running);
-    void running.then(() => this.#pending.delete(running));
   }
 
   #fail(error: unknown): void {

@@ -1,6 +1,7 @@
 /** A service's hold, from when someone asks for it to the deploy that ends it; what it consists of is deploy/hold.ts's. */
 import { isEnding } from "../deploy/fleet.ts";
 import { advanceHold, decideHold, type Hold, type HoldRequest, type Standing } from "../deploy/hold.ts";
+import { withFaultPoints } from "./fault.ts";
 import type { Roster } from "./roster.ts";
 import type { ServiceFleet } from "./service-fleet.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -16,10 +17,11 @@ export class Holding {
   readonly #fleet: ServiceFleet;
   readonly #surroundings: Surroundings;
   #isAdvancing = false;
+  #isPaused = false;
 
   constructor(roster: Roster, fleet: ServiceFleet, surroundings: Surroundings) {
     this.#roster = roster;
-    this.#fleet = fleet;
+    this.#fleet = withFaultPoints(fleet, "hold");
     this.#surroundings = surroundings;
   }
 
@@ -49,7 +51,7 @@ export class Holding {
   /** Does what can be done now; to be called after each change. */
   advance(): void {
     const { hold } = this.#roster;
-    if (hold === null || this.#isAdvancing) return;
+    if (hold === null || this.#isAdvancing || this.#isPaused) return;
     this.#isAdvancing = true;
     try {
       advanceHold(this.#fleet, hold, () => this.#fleet.see(hold));
@@ -64,6 +66,16 @@ export class Holding {
     this.#roster.hold = null;
     const why = holding.view.failure?.message ?? "its slots cannot be had";
     this.#say("service.hold-failed", `${hold.service} cannot be held: ${why}`, hold);
+  }
+
+  /** Nothing is done until `unpause`. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  unpause(): void {
+    this.#isPaused = false;
+    this.advance();
   }
 
   #say(type: string, message: string, { service }: Hold): void {

@@ -7,13 +7,14 @@
  *
  * A ready one that says it is stopping, unasked, is starting again: it is ready when it says so anew, or ends.
  */
-import { closeSync, openSync } from "node:fs";
+import { openSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { CodedError } from "../handoff/coded-error.ts";
-import type { Channel } from "../handoff/channel.ts";
-import type { Descriptor } from "../handoff/descriptor.ts";
+import { Channel } from "../handoff/channel.ts";
+import { Descriptor } from "../handoff/descriptor.ts";
 import type { Offer } from "../handoff/grant.ts";
+import { journalStreamOf, openJournal } from "../handoff/journal.ts";
 import { launch, launchFailure, type LaunchSpecification } from "../handoff/launch.ts";
 import { Machine, type TransitionTable } from "../handoff/machine.ts";
 import type { ExitStatus } from "../handoff/native.ts";
@@ -21,6 +22,7 @@ import { NotifySocket } from "../handoff/notify.ts";
 import { Process } from "../handoff/process.ts";
 import type { OutputConfig } from "./config/config.ts";
 import { cannotPrepare, instanceExited } from "./errors.ts";
+import { reach } from "./fault.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export type InstanceState = "starting" | "standby" | "serving" | "draining" | "stopped" | "failed";
@@ -42,6 +44,8 @@ export interface InstancePlan {
   /** "api/3", for names and messages. */
   readonly generation: string;
   readonly specification: (extra: Readonly<Record<string, string>>) => LaunchSpecification;
+  /** Who the process is; null: the daemon's own user. */
+  readonly identity: () => LaunchSpecification["identity"];
   readonly offers: () => readonly Offer[];
   readonly output: OutputConfig;
 }
@@ -147,53 +151,89 @@ export class Instance {
 
   /** Starts the process. Throws a CodedError when it could not be started, and then nothing runs. */
   async start(): Promise<void> {
-    let output: number | null = null;
+    let output: Output | null = null;
     try {
+      output = openOutput(this.#plan.output, this.#plan.generation);
       const specification = this.#plan.specification({
         NOTIFY_SOCKET: this.#notifyPath,
         HANDOFF_INSTANCE: String(this.id),
+        ...output.variables,
       });
-      output = openOutput(this.#plan.output);
       this.#notify = NotifySocket.open(this.#notifyPath, specification.identity, this.#hooks.onNotify);
       await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
       const offers = this.#plan.offers();
       const began = performance.now();
-      const standard = [this.#surroundings.devNull, output ?? 1, output ?? 2] as const;
+      const written = output.descriptor?.fd;
+      const standard = [this.#surroundings.devNull, written ?? 1, written ?? 2] as const;
       const launched = await launch(specification, offers, standard, HANDOFF_MS, (process) => {
         this.#process = process;
         this.#hooks.onSpawned();
+        reach("launch.spawned");
       });
       this.#surroundings.tally.handedOff((performance.now() - began) / 1000);
       this.#surroundings.tally.descriptorsPassed(offers.length);
       this.#channel = launched.channel;
       this.#watch(launched.process);
+      reach("launch.granted");
+      await this.#keepChannel(launched.channel);
     } catch (error) {
       this.#process = null;
       this.fire("exit");
       this.#letGo();
       throw error;
     } finally {
-      if (output !== null) closeSync(output);
+      output?.descriptor?.close();
     }
   }
 
-  /** Goes on with a process that runs already. false when it is gone, or another one has its pid. */
-  adopt(record: InstanceRecord, notify: Descriptor | undefined): boolean {
-    if (notify !== undefined)
-      this.#notify = NotifySocket.resume(this.#notifyPath, notify, this.#hooks.onNotify);
+  /** Goes on with a process that runs already, and with what was kept of it. false when it is gone, or another one has its pid. */
+  adopt(record: InstanceRecord, kept: Map<string, Descriptor>): boolean {
+    const notify = takeFrom(kept, this.#notifyName);
+    const channel = takeFrom(kept, this.#channelName);
+    if (channel !== null) this.#channel = new Channel(channel);
+    if (notify !== null) this.#notify = NotifySocket.resume(this.#notifyPath, notify, this.#hooks.onNotify);
     const found =
       record.pid === null || record.startTime === null ? null : Process.adopt(record.pid, record.startTime);
     if (found === null) {
       this.#letGo();
       return false;
     }
+    if (notify === null) this.#listenAgain();
     this.#watch(found);
     return true;
   }
 
-  /** Gives the notify socket to the keeper. */
+  /** What lives on outside the process, by the keeper's names. The descriptors stay this object's. */
+  get descriptors(): ReadonlyMap<string, number> {
+    const held = new Map<string, number>();
+    if (this.#notify !== null) held.set(this.#notifyName, this.#notify.fd);
+    if (this.#channel?.open === true) held.set(this.#channelName, this.#channel.fd);
+    return held;
+  }
+
+  /** Gives the notify socket and the channel to the keeper. */
   async keep(): Promise<void> {
-    if (this.#notify !== null) await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
+    for (const [name, fd] of this.descriptors) await this.#surroundings.keeper().put(name, fd);
+  }
+
+  /** Only now: a launcher that waits for its grant must see the daemon's death. */
+  async #keepChannel(channel: Channel): Promise<void> {
+    if (!channel.open) return; // It has ended already.
+    try {
+      await this.#surroundings.keeper().put(this.#channelName, channel.fd);
+    } catch (error) {
+      // The application runs. The next keeper gets everything; without one the SDK comes back by itself.
+      this.#surroundings.log.warn({ err: error }, "the keeper did not take a channel");
+    }
+  }
+
+  /** Nobody has kept the notify socket: what the process says to the same path from now on is heard. */
+  #listenAgain(): void {
+    try {
+      this.#notify = NotifySocket.open(this.#notifyPath, this.#plan.identity(), this.#hooks.onNotify);
+    } catch (error) {
+      this.#surroundings.log.warn({ err: error, instance: this.id }, "an instance cannot be heard");
+    }
   }
 
   #watch(process: Process): void {
@@ -225,22 +265,27 @@ export class Instance {
   }
 
   #letGo(): void {
+    const isKept = this.#notify !== null || this.#channel !== null;
     this.#channel?.close();
     this.#channel = null;
-    if (this.#notify !== null) {
-      this.#notify.close();
-      this.#notify = null;
-      // The keeper's duplicate has no meaning without a process; a failure here is the keeper's to report.
-      this.#surroundings
-        .keeper()
-        .remove([this.#notifyName])
-        .catch((error: unknown) => this.#surroundings.log.warn({ err: error }, "the keeper did not let go"));
-    }
+    this.#notify?.close();
+    this.#notify = null;
+    if (!isKept) return;
+    // The keeper's duplicates have no meaning without a process; a failure here is the keeper's to report.
+    this.#surroundings
+      .keeper()
+      .remove([this.#notifyName, this.#channelName])
+      .catch((error: unknown) => this.#surroundings.log.warn({ err: error }, "the keeper did not let go"));
   }
 
   /** The keeper's name of the notify socket. */
   get #notifyName(): string {
-    return notifyName(this.#plan.generation, this.id);
+    return `notify/${this.#plan.generation}/${this.id}`;
+  }
+
+  /** The keeper's name of the channel. */
+  get #channelName(): string {
+    return `channel/${this.#plan.generation}/${this.id}`;
   }
 
   get #notifyPath(): string {
@@ -252,20 +297,32 @@ export class Instance {
   }
 }
 
-/** The keeper's name of an instance's notify socket. */
-export function notifyName(generation: string, instance: number): string {
-  return `notify/${generation}/${instance}`;
+/** The descriptor of that name, which is the caller's from here on; null when it was not kept. */
+function takeFrom(kept: Map<string, Descriptor>, name: string): Descriptor | null {
+  const found = kept.get(name) ?? null;
+  kept.delete(name);
+  return found;
 }
 
-/** The output file, opened for appending: the processes hold it themselves, so that the daemon's death changes nothing. */
-function openOutput(output: OutputConfig): number | null {
+interface Output {
+  /** null: the daemon's own. */
+  readonly descriptor: Descriptor | null;
+  /** What a process is told about it. */
+  readonly variables: Readonly<Record<string, string>>;
+}
+
+/** Where it writes to; the processes hold it themselves, so that the daemon's death changes nothing. A file is appended to. */
+function openOutput(output: OutputConfig, generation: string): Output {
   switch (output.kind) {
     case "inherit":
-    case "journal":
-      return null;
+      return { descriptor: null, variables: {} };
+    case "journal": {
+      const stream = openJournal(generation.split("/")[0] ?? generation);
+      return { descriptor: stream, variables: { JOURNAL_STREAM: journalStreamOf(stream) } };
+    }
     case "file":
       try {
-        return openSync(output.path, "a", 0o640);
+        return { descriptor: new Descriptor(openSync(output.path, "a", 0o640)), variables: {} };
       } catch (error) {
         throw cannotPrepare(output.path, "the output file cannot be opened", error);
       }

@@ -13,7 +13,6 @@ import {
   type InstanceEvent,
   type InstancePlan,
   type InstanceRecord,
-  notifyName,
   vacantInstance,
 } from "./instance.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -58,6 +57,7 @@ export class Instances {
   readonly #hooks: InstancesHooks;
   readonly #surroundings: Surroundings;
   readonly #timers = new Set<NodeJS.Timeout>();
+  #mayComeBack = true;
   /** Consecutive early exits, for the back-off. */
   #strikes = 0;
 
@@ -141,14 +141,11 @@ export class Instances {
     await Promise.all([...this.#leaving.values()].map(({ left }) => left));
   }
 
-  /** Goes on with the processes that run. Notify sockets that are used are taken out of `kept`. */
+  /** Goes on with the processes that run. What is used is taken out of `kept`. */
   resume(kept: Map<string, Descriptor>, isDraining: boolean): void {
     for (const [index, instance] of [...this.all].entries()) {
       const record = this.#known[index] ?? { ...instance.record, leaving: null };
-      const name = notifyName(this.#plan.generation, instance.id);
-      const notify = kept.get(name);
-      kept.delete(name);
-      const isAlive = instance.adopt(record, notify);
+      const isAlive = instance.adopt(record, kept);
       if (record.leaving) this.#leave(instance, record.leaving.isTold);
       if (isAlive || isDraining || record.leaving) continue;
       const who = `instance ${instance.id} of ${this.#plan.generation}`;
@@ -173,8 +170,16 @@ export class Instances {
 
   /** Nothing comes back any more. */
   stopComingBack(): void {
+    this.#mayComeBack = false;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
+  }
+
+  /** What has ended meanwhile comes back. */
+  goOnComingBack(): void {
+    this.#mayComeBack = true;
+    if (!this.#hooks.comesBack()) return;
+    for (const instance of this.staying) if (instance.state === "failed") this.#comeBack(instance);
   }
 
   #start(instance: Instance): Promise<void> {
@@ -284,6 +289,7 @@ export class Instances {
 
   /** At once after a good life, later and later after short ones. */
   #comeBack(instance: Instance): void {
+    if (!this.#mayComeBack) return;
     const { backoffMinMs, backoffMaxMs } = this.#config.restart;
     if (instance.livedMs > backoffMaxMs) this.#strikes = 0;
     const delay = this.#strikes === 0 ? 0 : Math.min(backoffMaxMs, backoffMinMs * 2 ** (this.#strikes - 1));

@@ -97,7 +97,9 @@ export class Leaving {
       const isServed = users.some((service) => !this.#services.has(service.name) && serves(service, name));
       if (this.#listeners.has(name)) {
         if (isServed) continue;
-        this.#shut(listener);
+        // systemd has the socket too, and what is said to it holds for systemd's: refusing would not end with us.
+        if (this.#listeners.get(name)?.address.kind === "inherited") this.#aside(listener);
+        else this.#shut(listener);
         const isAccepting = listener.slots.some(({ owner }) => owner !== null);
         if (users.length === 0 && !isAccepting && !services.some((service) => mayComeBackTo(service, name)))
           this.#close(listener);
@@ -106,10 +108,15 @@ export class Leaving {
         !isServed &&
         users.every(({ config }) => !config.listeners.includes(name))
       ) {
-        if (!listener.shares.some(({ slot, share }) => share > 0 && listener.slots[slot]?.owner === null))
-          holdAside(listener, this.#estate.surroundings);
+        this.#aside(listener);
       }
     }
+  }
+
+  /** New connections wait where no generation takes them. */
+  #aside(listener: Listener): void {
+    if (!listener.shares.some(({ slot, share }) => share > 0 && listener.slots[slot]?.owner === null))
+      holdAside(listener, this.#estate.surroundings);
   }
 
   #shut(listener: Listener): void {

@@ -1,5 +1,4 @@
 /** What a dead daemon was removing, and what was taken out of the file while no daemon ran: it leaves as by a reload. */
-import type { Descriptor } from "../handoff/descriptor.ts";
 import { parseSlotName } from "../handoff/listener.ts";
 import type { Config, ListenerConfig, ServiceConfig } from "./config/config.ts";
 import { listenerMoved } from "./errors.ts";
@@ -8,7 +7,7 @@ import type { Inventory } from "./inventory.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 
 interface LeftBehind {
-  /** Their sockets are among those that were kept. */
+  /** There are sockets of each. */
   readonly listeners: readonly ListenerConfig[];
   /** They have processes, and are as those were started. */
   readonly services: readonly ServiceConfig[];
@@ -22,21 +21,32 @@ function assertUnclaimed({ slots, config: { name } }: GenerationRecord, { servic
   }
 }
 
-/** Throws LISTENER_NOT_REMEMBERED; nothing has been touched then. */
+/** The listeners of which there are sockets. */
+export function heldListeners(
+  kept: ReadonlyMap<string, unknown>,
+  rescued: ReadonlyMap<string, unknown>,
+): ReadonlySet<string> {
+  return new Set([
+    ...[...kept.keys()].flatMap((name) => parseSlotName(name)?.listener ?? []),
+    ...rescued.keys(),
+  ]);
+}
+
+/** `held`: the listeners of which there are sockets. Throws LISTENER_NOT_REMEMBERED; nothing has been touched then. */
 export function leftBehind(
   config: Config,
   inventory: Inventory,
-  kept: ReadonlyMap<string, Descriptor>,
+  held: ReadonlySet<string>,
+  isRecovery: boolean,
   store: SnapshotStore,
 ): LeftBehind {
-  const held = new Set([...kept.keys()].map((name) => parseSlotName(name)?.listener));
   const listeners = inventory.listeners.filter(
     ({ name }) => held.has(name) && !config.listeners.some((each) => each.name === name),
   );
   const gone = inventory.services.filter((name) => !config.services.some((each) => each.name === name));
   const services = gone.flatMap((name) => {
     const last = store.read(name)?.generations.at(-1);
-    if (kept.size > 0 && last !== undefined) {
+    if (isRecovery && last !== undefined) {
       assertUnclaimed(last, config);
       return [last.config];
     }

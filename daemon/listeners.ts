@@ -1,32 +1,52 @@
 /** Opens the configured listeners, or goes on with the slots that a keeper gave back. */
 import { readdirSync, readFileSync } from "node:fs";
 import { formatHostPort } from "../handoff/address.ts";
+import { hasCode } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
-import { type Listener, type ListenerOptions, parseSlotName } from "../handoff/listener.ts";
+import { openInherited, resumeInherited } from "../handoff/inherited-listener.ts";
+import { type Listener, type ListenerOptions, parseSlotName, slotName } from "../handoff/listener.ts";
 import { native, SO } from "../handoff/native.ts";
 import { parseNetworks } from "../handoff/network.ts";
+import type { Given } from "../handoff/service-manager.ts";
 import type { Share, Steering } from "../handoff/steering.ts";
 import { TcpListener } from "../handoff/tcp-listener.ts";
 import { AbstractListener, UnixListener } from "../handoff/unix-listener.ts";
 import type { Config, ListenerConfig } from "./config/config.ts";
 import type { Marks } from "./marks.ts";
-import { addressChanged, notRemembered, slotsMissing } from "./errors.ts";
-import { holdersOf, nameHolder } from "./proc.ts";
+import {
+  addressChanged,
+  givenAtStartOnly,
+  inheritedTwice,
+  notInherited,
+  notRemembered,
+  slotsMissing,
+} from "./errors.ts";
+import { familyHolds, holdersOf, nameHolder } from "./proc.ts";
+import { orders, type Places, type RescuedSlot } from "./rescue.ts";
 import type { ServiceRecord } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
 
+/** What there is already; whatever is not used stays its owner's. */
+interface Found {
+  readonly kept: Map<string, Descriptor>;
+  readonly sockets: readonly Given[];
+  readonly rescued: ReadonlyMap<string, readonly RescuedSlot[]>;
+}
+
 /**
  * Fills `listeners` in the order of the configuration. Slots that are used are taken out of `kept`. Throws a CodedError
- * (LISTENER_*); those opened before stay in `listeners`, for the caller to close.
+ * (LISTENER_*); those opened before stay in `listeners`, for the caller to close. `sockets` are the service manager's, and `rescued`
+ * came out of living instances.
  */
 export async function openListeners(
   config: Pick<Config, "listeners" | "services">,
   records: ReadonlyMap<string, ServiceRecord | null>,
-  kept: Map<string, Descriptor>,
+  { kept, sockets, rescued }: Found,
   marks: Marks | null,
   listeners: Map<string, Listener>,
   surroundings: Surroundings,
-): Promise<void> {
+): Promise<Places> {
+  const places = new Map<string, ReadonlyMap<string, number>>();
   const exposed = interfacesWithRouteLocalnet();
   if (exposed.length > 0) {
     surroundings.log.warn(
@@ -35,25 +55,113 @@ export async function openListeners(
     );
   }
   for (const each of config.listeners) {
-    const slots = takeSlots(each.name, kept);
+    const saved = rescued.get(each.name);
+    if (saved !== undefined) {
+      const { listener, place } = await resumeRescued(
+        optionsOf(each, marks, surroundings),
+        each,
+        saved,
+        records,
+      );
+      listeners.set(each.name, listener);
+      places.set(each.name, place);
+      continue;
+    }
     const record = recordAbout(each.name, config, records);
+    const slots = await letGoIfMoved(each, takeSlots(each.name, kept), record, sockets, surroundings);
     await assertRemembered(each, slots, record, surroundings);
     const steering = steeringOf(each.name, slots.length, record);
     const options = optionsOf(each, marks, surroundings);
     listeners.set(
       each.name,
-      slots.length === 0 ? await open(options, each) : resume(options, each, slots, steering),
+      slots.length === 0 ? await open(options, each, sockets) : resume(options, each, slots, steering),
     );
+  }
+  return places;
+}
+
+const MOST_RESCUED = 4;
+
+/** The members of the group in the order that the proofs confirm: an order that is wrong is seen before anything is changed for good. */
+async function resumeRescued(
+  options: ListenerOptions,
+  config: ListenerConfig,
+  saved: readonly RescuedSlot[],
+  records: ReadonlyMap<string, ServiceRecord | null>,
+): Promise<{ readonly listener: Listener; readonly place: ReadonlyMap<string, number> }> {
+  const [first] = saved;
+  if (first !== undefined) assertSameAddress(config, first.descriptor);
+  const record = records.get(first?.service ?? "") ?? null;
+  const tries =
+    config.address.kind !== "unix" && saved.length <= MOST_RESCUED ? orders(saved) : [inPlace(saved)];
+  for (const order of tries) {
+    const present = order.flatMap((slot, index) => (slot === null ? [] : [{ slot, index }]));
+    const place = new Map(present.map(({ slot, index }) => [nameOf(slot), index]));
+    const steering = steeringOf(config.name, order.length, placedAt(record, config.name, place));
+    const descriptors = order.map((slot) => slot?.descriptor ?? null);
+    const listener = resume(options, config, descriptors, steering);
+    for (const { slot, index } of present) {
+      const own = listener.slots[index];
+      if (own !== undefined) own.owner = nameOf(slot);
+    }
+    if (await isProved(listener, steering, present, record)) return { listener, place };
+  }
+  throw slotsMissing(config.name, saved.length);
+}
+
+function nameOf({ service, generation }: RescuedSlot): string {
+  return `${service}/${generation}`;
+}
+
+/** Where a slot's index is in its path, and nothing has moved. */
+function inPlace(saved: readonly RescuedSlot[]): readonly (RescuedSlot | null)[] {
+  const length = 1 + Math.max(0, ...saved.map(({ index }) => index));
+  return Array.from({ length }, (_, index) => saved.find((slot) => slot.index === index) ?? null);
+}
+
+/** The record as far as it is about this listener, with the indices that an order says. */
+function placedAt(
+  record: ServiceRecord | null,
+  listener: string,
+  place: ReadonlyMap<string, number>,
+): ServiceRecord | null {
+  if (record === null) return null;
+  const generations = record.generations.flatMap((generation) => {
+    const index = place.get(`${record.service}/${generation.number}`);
+    return index === undefined ? [] : [{ ...generation, slots: { [listener]: index } }];
+  });
+  return { ...record, waiting: {}, generations };
+}
+
+async function isProved(
+  listener: Listener,
+  { shares, ...how }: Steering,
+  present: readonly { readonly slot: RescuedSlot; readonly index: number }[],
+  record: ServiceRecord | null,
+): Promise<boolean> {
+  try {
+    listener.steer(shares, how);
+    for (const { slot, index } of present) {
+      const own = listener.slots[index];
+      const generation = record?.generations.find(({ number }) => number === slot.generation);
+      const pids = generation?.instances.flatMap(({ pid }) => (pid === null ? [] : [pid])) ?? [];
+      if (own !== undefined) await listener.prove(own, (inode) => familyHolds(pids, inode));
+    }
+    return true;
+  } catch (error) {
+    if (hasCode(error, "LISTENER_SLOT_NOT_PROVED")) return false;
+    throw error;
   }
 }
 
-/** Opens one more. Throws a CodedError (LISTENER_*), and then nothing is left open. */
+/** Opens one more. Rejects with a CodedError (LISTENER_*), and then nothing is left open. */
 export function openListener(
   config: ListenerConfig,
   marks: Marks | null,
   surroundings: Surroundings,
 ): Promise<Listener> {
-  return open(optionsOf(config, marks, surroundings), config);
+  if (config.address.kind === "inherited") return Promise.reject(givenAtStartOnly(config.address.name));
+  return open(optionsOf(config, marks, surroundings), config, []);
 }
 
 function optionsOf(config: ListenerConfig, marks: Marks | null, surroundings: Surroundings): ListenerOptions {
@@ -87,7 +195,11 @@ function recordAbout(
   );
 }
 
-function open(options: ListenerOptions, { address }: ListenerConfig): Promise<Listener> {
+function open(
+  options: ListenerOptions,
+  { address }: ListenerConfig,
+  sockets: readonly Given[],
+): Promise<Listener> {
   switch (address.kind) {
     case "tcp":
       return TcpListener.open(options, address);
@@ -96,29 +208,43 @@ function open(options: ListenerOptions, { address }: ListenerConfig): Promise<Li
     case "abstract":
       return AbstractListener.open(options, address.name);
     case "inherited":
-      throw new Error("inherited addresses are refused by the configuration");
+      return openInherited(options, inherited(address.name, sockets));
   }
 }
 
 function resume(
   options: ListenerOptions,
   { address }: ListenerConfig,
-  slots: readonly Descriptor[],
+  slots: readonly (Descriptor | null)[],
   { shares, ...more }: Steering,
 ): Listener {
+  const present = slots.filter((slot) => slot !== null);
   switch (address.kind) {
     case "tcp":
-      return TcpListener.resume(options, slots, shares, more);
+      return TcpListener.resume(options, present, shares, more);
     case "unix":
       return UnixListener.resume(options, address.path, slots, shares);
     case "abstract": {
-      const [slot] = slots;
+      const [slot] = present;
       if (slot === undefined) throw new Error("a listener without slots");
       return AbstractListener.resume(options, address.name, slot);
     }
     case "inherited":
-      throw new Error("inherited addresses are refused by the configuration");
+      // The unit may have gone, or give another socket: the one in use is the one that was kept.
+      return resumeInherited(options, present, { shares, ...more });
   }
+}
+
+/** The socket of that FileDescriptorName; a duplicate, which is the caller's. */
+function inherited(name: string, sockets: readonly Given[]): Descriptor {
+  const found = sockets.filter((socket) => socket.name === name);
+  const [first] = found;
+  if (first === undefined) {
+    const names = [...new Set(sockets.map((socket) => socket.name))];
+    throw notInherited(name, names);
+  }
+  if (found.length > 1) throw inheritedTwice(name, found.length);
+  return first.descriptor.duplicate();
 }
 
 /** SO_MARK of every slot that was kept: its connections bear it, and no other's may. */
@@ -129,22 +255,52 @@ export function marksOf(kept: ReadonlyMap<string, Descriptor>): number[] {
 }
 
 /**
+ * Slots that a stopped daemon has left with systemd, and that are not where the configuration wants them by now: nobody serves them any more, so
+ * they are closed. All others are returned.
+ */
+async function letGoIfMoved(
+  { name, address }: ListenerConfig,
+  slots: readonly Descriptor[],
+  record: ServiceRecord | null,
+  sockets: readonly Given[],
+  surroundings: Surroundings,
+): Promise<readonly Descriptor[]> {
+  const [first] = slots;
+  const isServed = record?.generations.some(({ slots: own }) => own[name] !== undefined) ?? false;
+  if (first === undefined || isServed || isAt(address, first, sockets)) return slots;
+  // The last first, as ever: no member of the group moves into another one's place.
+  const names = slots.map((_, index) => slotName(name, index)).reverse();
+  for (const each of names) await surroundings.keeper().remove([each]);
+  for (const slot of [...slots].reverse()) slot.close();
+  return [];
+}
+
+/** Whether a kept slot is at the configured address, as far as that can be told. */
+function isAt(address: ListenerConfig["address"], slot: Descriptor, sockets: readonly Given[]): boolean {
+  if (address.kind === "inherited") {
+    const given = sockets.find(({ name }) => name === address.name);
+    return given === undefined || given.descriptor.inode() === slot.inode();
+  }
+  const held = native.localAddress(slot.fd);
+  if (address.kind !== "tcp" || held.family === "unix")
+    return address.kind !== "tcp" && held.family === "unix";
+  return held.host === address.host && (address.port === 0 || held.port === address.port);
+}
+
+/**
  * Throws where going on would be to guess: the address was changed while no daemon ran, or a process serves the listener that
  * nothing written down knows of. Nothing has been touched then.
  */
 async function assertRemembered(
-  { name, address }: ListenerConfig,
+  config: ListenerConfig,
   slots: readonly Descriptor[],
   record: ServiceRecord | null,
   surroundings: Surroundings,
 ): Promise<void> {
+  const { name } = config;
   const [first] = slots;
   if (first === undefined) return;
-  const held = native.localAddress(first.fd);
-  if (address.kind === "tcp" && held.family !== "unix") {
-    const isSame = held.host === address.host && (address.port === 0 || held.port === address.port);
-    if (!isSame) throw addressChanged(name, formatHostPort(held), formatHostPort(address));
-  }
+  assertSameAddress(config, first);
   const isWeighted = record?.generations.some(
     ({ slots: own, weight }) => own[name] !== undefined && weight > 0,
   );
@@ -156,6 +312,13 @@ async function assertRemembered(
   const holders = [...(await holdersOf(inodes, surroundings.keepers())).values()].flat();
   const stranger = holders.find(({ pid }) => !owned.has(pid));
   if (stranger !== undefined) throw notRemembered(name, stranger.pid, stranger.command);
+}
+
+function assertSameAddress({ name, address }: ListenerConfig, slot: Descriptor): void {
+  const held = native.localAddress(slot.fd);
+  if (address.kind === "tcp" && held.family !== "unix" && !isAt(address, slot, [])) {
+    throw addressChanged(name, formatHostPort(held), formatHostPort(address));
+  }
 }
 
 /** The listener's slots in the order of their indices, taken out of `kept`. Throws when one is missing. */

@@ -1,23 +1,32 @@
 /** The composition root: from arguments to a running daemon, and from a signal to its end. */
 import { mkdirSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { pino, type Logger } from "pino";
 import { peerOf } from "../admin-api/access.ts";
-import { type AdminServer, createServer } from "../admin-api/server.ts";
 import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { native } from "../handoff/native.ts";
+import { takeGiven } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
 import { AdminAccess } from "./admin-access.ts";
-import { type AdminSockets, boundTo, isLoopback, openAdminSockets } from "./admin-sockets.ts";
+import { openAdminSockets } from "./admin-sockets.ts";
+import type { Beginning } from "./beginning.ts";
 import { configFromArguments } from "./config/arguments.ts";
 import type { Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { DEFAULT_CONFIG_FILE, privateDirectory } from "./directories.ts";
 import { anotherDaemon, cannotPrepare } from "./errors.ts";
+import { reach } from "./fault.ts";
+import { Front } from "./front.ts";
 import { DaemonOperations } from "./operations.ts";
+import { StartedProgram } from "./program.ts";
 import { Supervisor } from "./supervisor.ts";
-import { notifySystemd } from "./systemd.ts";
+import { ServiceManager, statusLine } from "./systemd.ts";
+import { Upgrade } from "./upgrade.ts";
+import { bodyOf } from "./upgrade-body.ts";
+import { Inheritance } from "./upgrade-state.ts";
+import { assertCanGoOn, canGoOn } from "./upgrade-trial.ts";
 
 export interface RunOptions {
   readonly configFile?: string;
@@ -26,6 +35,8 @@ export interface RunOptions {
   readonly command?: readonly string[];
   readonly runtime?: string;
   readonly state?: string;
+  /** Only says whether this program could take the place of a daemon whose state is on standard input. */
+  readonly tryUpgrade?: boolean;
 }
 
 const EXIT_DONE = 0;
@@ -34,6 +45,12 @@ const EXIT_CONFIGURATION = 2;
 
 /** Runs the daemon until it is told to end. Resolves to the exit code. Says what is wrong on standard error. */
 export async function run(options: RunOptions): Promise<number> {
+  if (options.tryUpgrade === true) return tryUpgrade(options);
+  // First of all: nothing that is started from here on may have what the service manager or the image before left to this one.
+  const given = takeGiven(process.env, process.pid);
+  using inherited = Inheritance.receive(process.env);
+  if (inherited !== null) reach("upgrade.entered");
+  const program = new StartedProgram();
   let config: Config;
   try {
     config = configure(options);
@@ -43,7 +60,7 @@ export async function run(options: RunOptions): Promise<number> {
   for (const warning of config.warnings) process.stderr.write(`warning: ${warning}\n`);
   const log = pino({ level: config.log.level, base: null, timestamp: pino.stdTimeFunctions.isoTime });
   try {
-    return await serve(config, () => configure(options), log);
+    return await serve(config, log, program, { load: () => configure(options), given, inherited });
   } catch (error) {
     if (error instanceof CodedError)
       log.fatal({ code: error.code, detail: error.message }, "the daemon cannot run");
@@ -60,6 +77,16 @@ export function check(options: Pick<RunOptions, "configFile">): number {
     process.stdout.write(
       `${config.file ?? "the configuration"}: ${config.listeners.length} listeners, ${config.services.length} services; nothing is wrong with it\n`,
     );
+    return EXIT_DONE;
+  } catch (error) {
+    return complain(error);
+  }
+}
+
+async function tryUpgrade(options: RunOptions): Promise<number> {
+  try {
+    assertCanGoOn(configure(options), await text(process.stdin));
+    process.stdout.write(canGoOn());
     return EXIT_DONE;
   } catch (error) {
     return complain(error);
@@ -97,59 +124,59 @@ function complain(error: unknown): number {
   return /^(CONFIG|LISTENER|ADDRESS|TOKENS|TLS)_/u.test(error.code) ? EXIT_CONFIGURATION : EXIT_FAILED;
 }
 
-async function serve(config: Config, load: () => Config, log: Logger): Promise<number> {
+async function serve(
+  config: Config,
+  log: Logger,
+  program: StartedProgram,
+  { load, given, inherited }: Omit<Beginning, "upgrade" | "sources"> & { readonly load: () => Config },
+): Promise<number> {
+  const stop = stopSignal(log);
   const { runtime } = config.paths;
   prepare(runtime);
   prepare(join(runtime, "notify"), 0o711);
-  using _lock = lock(runtime);
-  const stop = stopSignal(log);
+  using lockFile = inherited?.take("lock") ?? lock(runtime);
+  const manager = new ServiceManager(process.env, log);
   // Bound first: what can fail should fail before anything is started.
   const access = new AdminAccess(config.admin);
-  using sockets = openAdminSockets(config);
-  const sources = { load, readAccess: () => access.prepare(config.admin) };
-  const supervisor = await Supervisor.open(config, sources, log);
+  using sockets = openAdminSockets(config, inherited);
+  const upgrade: Upgrade = new Upgrade(program, () =>
+    bodyOf(lockFile, () => supervisor.parts, supervisor.events, front),
+  );
+  const supervisor: Supervisor = await Supervisor.open(config, log, {
+    sources: { load, readAccess: () => access.prepare(config.admin) },
+    given,
+    inherited,
+    upgrade: (requestedBy) => upgrade.begin(requestedBy),
+  });
+  const after = inherited?.state.idempotency;
   const operations = new DaemonOperations(supervisor);
-  const admin = createServer({ operations, log, peerOf, access: access.access });
-  const where = await listen(admin, sockets, config, access);
+  const front: Front = new Front({ operations, log, peerOf, config, sockets, access, after });
+  const where = await front.open();
+  if (inherited !== null) reach("upgrade.opened");
   log.info({ version: packageVersion(), pid: process.pid, ...where }, "handoffd is up");
-  notifySystemd("READY=1", log);
+  manager.tell("READY=1");
+  manager.follow(supervisor.events, () => statusLine(supervisor.status()));
+  manager.watchdog();
+  manager.reloadBySignal(() => supervisor.reload("systemd"));
   await stop.first;
-  notifySystemd("STOPPING=1", log);
+  await upgrade.cancel();
+  if ((await manager.isRestarting()) && supervisor.leave()) {
+    manager.tell("STOPPING=1");
+    log.info("handoffd leaves everything to the daemon that systemd starts next");
+    return EXIT_DONE;
+  }
+  manager.stopping(supervisor.longestStopMs);
   stop.again(() => supervisor.kill());
-  await close(admin, supervisor);
+  await close(front, supervisor);
   rmSync(config.admin.socket.path, { force: true });
   log.info("handoffd has ended");
   return EXIT_DONE;
 }
 
-/** Serves the API on all its sockets. Returns where, as the log shows it. */
-async function listen(
-  admin: AdminServer,
-  sockets: AdminSockets,
-  config: Config,
-  access: AdminAccess,
-): Promise<Readonly<Record<string, string>>> {
-  const where: Record<string, string> = { socket: config.admin.socket.path };
-  const { http } = config.admin;
-  if (sockets.http !== null && http !== null) {
-    where["http"] = boundTo(sockets.http);
-    const kind = { kind: "tcp", isLoopback: isLoopback(http.address), tls: access.tls } as const;
-    access.attach(await admin.listenOn(sockets.http.take(), kind));
-  }
-  if (sockets.metrics !== null && config.metrics !== null) {
-    where["metrics"] = boundTo(sockets.metrics);
-    const kind = { kind: "metrics", isLoopback: isLoopback(config.metrics.address) } as const;
-    await admin.listenOn(sockets.metrics.take(), kind);
-  }
-  // The last one: whoever finds the unix socket finds the others too.
-  await admin.listenOn(sockets.unix.take());
-  return where;
-}
-
 /** The API answers until the services have drained: who waits for a deploy learns how it ended. */
-async function close(admin: AdminServer, supervisor: Supervisor): Promise<void> {
+async function close(front: Front, supervisor: Supervisor): Promise<void> {
   await supervisor.stop();
-  await admin.close();
+  await front.close();
 }
 
 function stopSignal(log: Logger): {

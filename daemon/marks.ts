@@ -2,9 +2,12 @@
  * SO_MARK values, by which the kernel tells us whose a connection is: set on a slot's socket, inherited by every connection that is
  * accepted from it (socket(7)). Setting one needs CAP_NET_ADMIN; without it connections are not counted.
  */
+import type { Logger } from "pino";
 import { hasCode } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { native, SO, TCP } from "../handoff/native.ts";
+import type { Config } from "./config/config.ts";
+import type { ServiceRecord } from "./snapshot.ts";
 
 const MASK = 0xffff_0000;
 const LAST = 0xffff;
@@ -74,4 +77,20 @@ export class Marks {
       ? this.#recent.counts
       : this.count();
   }
+}
+
+/** null, and said, where connections cannot be marked. `kept` are marks of sockets that others have left. */
+export function openMarks(
+  config: Pick<Config, "marks">,
+  records: ReadonlyMap<string, ServiceRecord | null>,
+  kept: readonly number[],
+  log: Logger,
+): Marks | null {
+  if (config.marks === null) return null;
+  const written = [...records.values()].flatMap((record) => record?.generations ?? []);
+  const marks = Marks.open(config.marks.base, [...written.flatMap(({ marks: own }) => own), ...kept]);
+  if (marks === null) {
+    log.warn("connections are not counted per generation: setting SO_MARK needs CAP_NET_ADMIN");
+  }
+  return marks;
 }

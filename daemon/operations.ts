@@ -12,6 +12,7 @@ import type {
   Reload,
   Service as ServiceBody,
   Status,
+  Upgrade as UpgradeBody,
 } from "../admin-api/schemas.ts";
 import type { Deployment } from "../deploy/deployment.ts";
 import { parseSteps } from "./config/steps.ts";
@@ -49,6 +50,10 @@ export class DaemonOperations implements Operations {
 
   reload(requestedBy: string): Promise<Reload> {
     return this.#supervisor.reload(requestedBy);
+  }
+
+  upgrade({ name }: Caller): Promise<UpgradeBody> {
+    return this.#supervisor.upgrade(name);
   }
 
   deploy(name: string, request: DeployRequest, caller: Caller): Deploy {

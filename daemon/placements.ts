@@ -38,6 +38,11 @@ export class Placements {
     return Object.fromEntries(this.all.map(({ listener, slot }) => [listener.name, slot.index]));
   }
 
+  /** SO_COOKIE of each, in decimal digits: the kernel gives it only once. */
+  get cookies(): Record<string, string> {
+    return Object.fromEntries(this.all.map(({ listener, slot }) => [listener.name, String(slot.cookie)]));
+  }
+
   /** Whether the kernel sends new connections to one of them. What is shared gets them whoever has it. */
   get hasShare(): boolean {
     return this.#own.some(({ listener, slot }) => isWeighted(listener, slot));

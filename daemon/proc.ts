@@ -90,6 +90,16 @@ export function familyOf(pid: number): number[] {
   return [...family];
 }
 
+/** It has ended, and its parent has not looked yet. */
+export function isZombie(pid: number): boolean {
+  return entryOf(pid)?.state === "Z";
+}
+
+/** The children of a process, zombies included. */
+export function childrenOf(pid: number): number[] {
+  return allPids().filter((each) => entryOf(each)?.parent === pid);
+}
+
 /** The living processes of a process group; zombies, its leader among them, have nothing left to lose. */
 export async function groupMembers(group: number): Promise<number[]> {
   const members: number[] = [];

@@ -10,7 +10,7 @@ import type { Reload } from "../admin-api/schemas.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { UnixListener } from "../handoff/unix-listener.ts";
 import type { Config, ListenerConfig, ServiceConfig } from "./config/config.ts";
-import { reloadInProgress, reloadRefused, reloadWithoutFile } from "./errors.ts";
+import { reloadInProgress, reloadRefused, reloadWithoutFile, upgradeInProgress } from "./errors.ts";
 import type { InventoryFile } from "./inventory.ts";
 import { type Estate, Leaving, mayComeBackTo, uses } from "./leaving.ts";
 import { planReload, type ReloadPlan } from "./reload-plan.ts";
@@ -46,7 +46,10 @@ export class Reloader {
   readonly #estate: ReloadEstate;
   /** What is in force: the sections of the daemon itself are those that it was started with. */
   #config: Config;
+  /** Settles when none is under way. */
+  #last: Promise<unknown> = Promise.resolve();
   #isReloading = false;
+  #isPaused = false;
 
   constructor(config: Config, estate: ReloadEstate) {
     this.#config = config;
@@ -56,10 +59,33 @@ export class Reloader {
 
   /**
    * Throws CONFIG_* as `handoffd check` says it, RELOAD_REFUSED with every change that cannot be made while the daemon runs,
-   * LISTENER_* for a listener that cannot be opened, TOKENS_* and TLS_UNUSABLE for the files of the API, RELOAD_IN_PROGRESS, RELOAD_WITHOUT_FILE. Nothing has changed then.
+   * LISTENER_* for a listener that cannot be opened, TOKENS_* and TLS_UNUSABLE for the files of the API, RELOAD_IN_PROGRESS,
+   * RELOAD_WITHOUT_FILE, UPGRADE_IN_PROGRESS. Nothing has changed then.
    */
   async reload(requestedBy: string): Promise<Reload> {
+    if (this.#isPaused) throw upgradeInProgress();
     if (this.#isReloading) throw reloadInProgress();
+    const reloading = this.#reload(requestedBy);
+    this.#last = reloading.catch(() => undefined); // Whoever has asked gets it.
+    return reloading;
+  }
+
+  /** What is in force, whatever the file says by now. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** Refuses until `unpause`. Returns when none is under way. */
+  async pause(): Promise<void> {
+    this.#isPaused = true;
+    await this.#last;
+  }
+
+  unpause(): void {
+    this.#isPaused = false;
+  }
+
+  async #reload(requestedBy: string): Promise<Reload> {
     this.#isReloading = true;
     try {
       this.#estate.assertRunning();

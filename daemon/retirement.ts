@@ -2,19 +2,23 @@
  * The end of a generation, in the only order that loses nothing. Its weight is 0 already.
  *
  *   settle   its queues and half-open handshakes become empty, bounded by drain.settle
- *   signal   drain.signal to each instance, once
+ *   signal   drain.signal to each instance: written down, sent, and that it was sent written down
  *   wait     until every process of it has ended, bounded by drain.timeout, then SIGKILL to the process groups; at once
  *            when someone ends it by hand (end-by-hand.ts)
  *   look     at the queues once more: what is left there gets an acceptor (acceptor.ts), which is of this release and
  *            ends before the generation has, where no other may run beside it
  *
- * After the daemon's death in the middle, the next one comes here again: the instants are the recorded ones.
+ * After the daemon's death in the middle, the next one comes here again: the instants are the recorded ones. Where it died between
+ * the first and the last record of the signal, the process itself tells: one that was told to end has closed its listening socket, and
+ * is not told again. (A second SIGTERM means "now" to many programs: Node's process.once leaves the default for it.)
  */
 import { Settling } from "../handoff/settle.ts";
 import { acceptLeftovers } from "./acceptor.ts";
 import { endGroup, pause } from "./ending.ts";
+import { reach } from "./fault.ts";
 import type { Generation } from "./generation.ts";
 import type { Instance } from "./instance.ts";
+import { socketsOf } from "./proc.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** Nothing tells when a queue or a handshake has gone: it is looked at, at first this often, then less. */
@@ -22,8 +26,8 @@ const FIRST_LOOK_MS = 1;
 const LONGEST_LOOK_MS = 50;
 
 /** The last moment of the drain, in milliseconds since the epoch: what is left then is killed. */
-export function drainDeadline({ since, signalledAt, config: { drain }, traffic }: Generation): number {
-  return traffic.record.ended?.at ?? (signalledAt ?? since + drain.settleMs) + drain.timeoutMs;
+export function drainDeadline({ since, told, config: { drain }, traffic }: Generation): number {
+  return traffic.record.ended?.at ?? (told.signalledAt ?? since + drain.settleMs) + drain.timeoutMs;
 }
 
 /** `instances`: all but those that are ended already. Returns when no process of these is left. */
@@ -35,40 +39,53 @@ export async function retire(
   const began = Date.now();
   const { drain, name } = generation.config;
   const { traffic } = generation;
-  const isTold = generation.signalledAt !== null;
-  if (!isTold) {
+  const isInDoubt = generation.told.signalledAt !== null && !generation.told.isSignalled;
+  if (generation.told.signalledAt === null) {
     if (generation.ending?.leavesQueue !== true)
       await settle(generation, generation.since + drain.settleMs, surroundings);
+    reach("drain.settled");
     traffic.telling(surroundings.connectionsOf(generation.marks));
-    generation.signalling(Date.now());
+    generation.telling(Date.now(), false);
+    reach("drain.recorded");
   }
+  const isTold = generation.told.isSignalled;
   const deadline = drainDeadline(generation);
   const kill = { isUnderway: false };
-  await Promise.all(
-    instances.map(async (instance) => {
-      const process = instance.process ?? instance.takeEnded();
-      if (process === null) return;
-      const signal = isTold ? null : drain.signal;
-      const beforeKill = (): void => {
-        // Counted once, before the first is killed: the others' are still open then.
-        if (kill.isUnderway) return;
-        kill.isUnderway = true;
-        const open = surroundings.connectionsOf(generation.marks);
-        // A daemon that died while it killed has counted more than are left.
-        traffic.cut(open === null ? null : Math.max(open, traffic.record.cut ?? 0));
-        if (open !== null) surroundings.tally.connectionsCut(name, open);
-      };
-      const { killed } = await endGroup(process, signal, deadline, beforeKill, traffic.over);
-      if (killed > 0) sayKilled(generation, killed, surroundings);
-    }),
-  );
+  const ended = instances.map(async (instance) => {
+    const process = instance.process ?? instance.takeEnded();
+    if (process === null) return;
+    const isToBeTold = !isTold && (!isInDoubt || hasSlot(generation, process.pid));
+    const beforeKill = (): void => {
+      // Counted once, before the first is killed: the others' are still open then.
+      if (kill.isUnderway) return;
+      kill.isUnderway = true;
+      const open = surroundings.connectionsOf(generation.marks);
+      // A daemon that died while it killed has counted more than are left.
+      traffic.cut(open === null ? null : Math.max(open, traffic.record.cut ?? 0));
+      if (open !== null) surroundings.tally.connectionsCut(name, open);
+    };
+    const signal = isToBeTold ? drain.signal : null;
+    const { killed } = await endGroup(process, signal, deadline, beforeKill, traffic.over);
+    if (killed > 0) sayKilled(generation, killed, surroundings);
+  });
+  // Each has the signal by now: endGroup sends it before it waits for anything.
+  reach("drain.signalled");
+  if (!isTold) generation.telling(generation.told.signalledAt ?? began, true);
+  reach("drain.confirmed");
+  await Promise.all(ended);
+  reach("drain.ended");
   if (generation.ending?.isAlone === true) await takeLeftovers(generation, surroundings);
   if (traffic.record.cut === null && generation.marks.length > 0) traffic.cut(0);
-  const { cut, ended } = traffic.record;
-  if (ended !== null) {
-    surroundings.history.append({ type: "end", id: generation.name, service: name, by: ended.by, cut });
+  const { cut, ended: byHand } = traffic.record;
+  if (byHand !== null) {
+    surroundings.history.append({ type: "end", id: generation.name, service: name, by: byHand.by, cut });
   }
   if (generation.wasReady) surroundings.tally.drained(name, (Date.now() - began) / 1000);
+}
+
+function hasSlot({ placements }: Generation, pid: number): boolean {
+  const sockets = socketsOf(pid);
+  return placements.some(({ slot }) => sockets.has(slot.inode));
 }
 
 export function sayKilled(generation: Generation, killed: number, surroundings: Surroundings): void {

@@ -141,9 +141,13 @@ export class Roster {
     }
   }
 
-  /** Throws when it cannot be written. */
-  write(): void {
-    this.#store.write({
+  /** Throws STATE_NOT_WRITTEN. "lasting": on the disk when it returns. */
+  write(file: "lasting" | "as-needed" = "as-needed"): void {
+    this.#store.write(this.#record, file);
+  }
+
+  get #record(): ServiceRecord {
+    return {
       service: this.#service,
       lastNumber: this.lastNumber,
       version: this.version,
@@ -155,7 +159,7 @@ export class Roster {
       waiting: this.#waiting,
       deploys: this.#deploys(),
       generations: this.generations.map(({ record }) => record),
-    });
+    };
   }
 
   /** By listener, the slot that has all weight and that no generation has. */

@@ -2,7 +2,7 @@
  * The world to the runners of a service's deploys, and to its hold: it shows what is, writes records down, and does what it is
  * told. What people ask is service.ts's.
  */
-import type { Deployment } from "../deploy/deployment.ts";
+import { type Deployment, isTerminal } from "../deploy/deployment.ts";
 import type { Fleet, Move, Observation, Party } from "../deploy/fleet.ts";
 import { parseNetworks } from "../handoff/network.ts";
 import type { Listener } from "../handoff/listener.ts";
@@ -10,8 +10,8 @@ import { Analysis } from "./analysis.ts";
 import { commandSpecification } from "./command.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import type { Deploys } from "./deploys.ts";
-import { Generation, type GenerationHooks } from "./generation.ts";
-import { newGeneration } from "./generation-record.ts";
+import { Generation } from "./generation.ts";
+import { type GenerationHooks, newGeneration } from "./generation-record.ts";
 import type { Roster } from "./roster.ts";
 import { steer } from "./steer.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -45,6 +45,16 @@ export class ServiceFleet implements Fleet {
   /** Settles when nothing that it has begun beside the generations is under way. */
   stop(): Promise<void> {
     return this.#analysis.stop();
+  }
+
+  /** As `stop`, until `unpause`: what is looked at is recorded. */
+  pause(): Promise<void> {
+    return this.stop();
+  }
+
+  /** Looks at what the deploys under way need looked at; the analysis is theirs to ask for. */
+  unpause(): void {
+    for (const deployment of this.#parts.deploys().all) if (!isTerminal(deployment)) this.attend(deployment);
   }
 
   get generations(): readonly Generation[] {

@@ -2,23 +2,24 @@
  * A service: what people ask of it, how it comes up and how it goes down. Its generations and their roles are the roster's; what a
  * deploy or a hold does to them is service-fleet.ts.
  */
-import { beginDeployment } from "../deploy/begin.ts";
-import { type Deployment, hasHadUsers, isTerminal, type Wish } from "../deploy/deployment.ts";
+import { type Deployment, hasHadUsers, type Wish } from "../deploy/deployment.ts";
 import { assertNotHeld, decideResume, type HoldRequest, type Standing } from "../deploy/hold.ts";
 import { decideRollback } from "../deploy/rollback.ts";
 import { decideScale } from "../deploy/scale.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
-import { deployOptions, type DeployWish, demandsOf } from "./deploy-options.ts";
+import { deployOptions, type DeployWish } from "./deploy-options.ts";
+import { newDeployment } from "./deploy-request.ts";
 import { Deploys } from "./deploys.ts";
 import type { Remembered } from "./evidence.ts";
-import { nothingRuns, stepsWithout, stopping } from "./errors.ts";
+import { nothingRuns, stopping } from "./errors.ts";
+import { withFaultPoints } from "./fault.ts";
 import { type Held, Holding } from "./holding.ts";
 import { FirstStart } from "./first-start.ts";
-import { Generation, type GenerationHooks } from "./generation.ts";
+import { Generation } from "./generation.ts";
+import type { GenerationHooks } from "./generation-record.ts";
 import { proveSlots } from "./recovery.ts";
-import { assertStartable, assertSteerable } from "./release.ts";
 import { Roster, type ServiceState } from "./roster.ts";
 import { ServiceFleet } from "./service-fleet.ts";
 import { IdleSlots } from "./slots.ts";
@@ -76,7 +77,11 @@ export class Service {
       () => this.deploy({}, "handoffd (start)"),
       surroundings,
     );
-    this.#deploys = new Deploys(this.#fleet, (deployment) => this.#deployEnded(deployment), surroundings);
+    this.#deploys = new Deploys(
+      withFaultPoints(this.#fleet),
+      (deployment) => this.#deployEnded(deployment),
+      surroundings,
+    );
     this.#idle = new IdleSlots(
       config.name,
       () => [...this.#listeners.values()].filter(({ name }) => this.#config.listeners.includes(name)),
@@ -142,8 +147,8 @@ export class Service {
   }
 
   /**
-   * Goes on from another daemon's death, with its listeners resumed. `kept` has the notify sockets that the keeper gave
-   * back; those that are used are taken out of it. One that is leaving begins nothing by itself: `stop` follows.
+   * Goes on from another daemon's death, with its listeners resumed. What is used of `kept` is taken out of it. One that is
+   * leaving begins nothing by itself: `stop` follows.
    */
   async recover(record: ServiceRecord, kept: Map<string, Descriptor>, isLeaving = false): Promise<void> {
     this.#isStopping = isLeaving;
@@ -158,7 +163,7 @@ export class Service {
     for (const generation of this.generations) generation.resume(kept);
     await proveSlots(this.name, this.#listeners.values(), this.generations, this.#surroundings);
     await this.#idle.findHolders();
-    for (const deployment of record.deploys) if (!isTerminal(deployment)) this.#fleet.attend(deployment);
+    this.#fleet.unpause();
     this.#deploys.goOn();
     this.#holding.advance();
     this.#roster.persist();
@@ -185,31 +190,14 @@ export class Service {
   deploy(wish: DeployWish, requestedBy: string): Deployment {
     if (this.#isStopping) throw stopping();
     assertNotHeld(this.#standing);
-    const current = this.#current;
-    const version =
-      wish.version === undefined ? (current === null ? this.#roster.version : current.version) : wish.version;
-    assertStartable(this.#config, version);
-    const strategy = wish.strategy ?? this.#config.deploy.strategy;
-    const options = this.#options({ ...wish, version });
-    const demands = demandsOf(strategy, options, this.#config);
-    if (current !== null) assertSteerable(this.name, strategy, this.#listeners.values(), demands);
-    if (wish.steps !== undefined && strategy !== "canary") throw stepsWithout(strategy);
-    const to = this.#roster.lastNumber + 1;
-    const deployment = beginDeployment(
-      {
-        id: `${this.name}-${to}`,
-        service: this.name,
-        strategy,
-        from: this.#roster.current,
-        to,
-        version,
-        isRollback: wish.isRollback ?? false,
-        requestedBy,
-        options,
-      },
-      this.#deploys.all[0] ?? null,
-      Date.now(),
-    );
+    const circumstances = {
+      ...this.#standing,
+      config: this.#config,
+      listeners: this.#listeners,
+      version: this.#roster.version,
+      options: (complete: DeployWish & { readonly version: string | null }) => this.#options(complete),
+    };
+    const deployment = newDeployment(circumstances, wish, requestedBy, Date.now());
     const begun = this.#deploys.begin(deployment);
     this.#firstStart.cancel();
     return begun;
@@ -316,12 +304,29 @@ export class Service {
     this.#idle.kill();
   }
 
-  /** Gives the instances' notify sockets to the keeper, a new one that holds nothing yet. */
+  /** Begins nothing any more, and ends what no record tells of. Returns when another image can go on. */
+  async pause(): Promise<void> {
+    this.#firstStart.cancel();
+    await Promise.all(this.#pausing.map(async (part) => part.pause()));
+  }
+
+  /** There is no other image. */
+  unpause(): void {
+    for (const part of this.#pausing.toReversed()) part.unpause();
+    if (this.state === "stopped" && !this.#isStopping) this.#firstStart.later();
+  }
+
+  /** Gives what the instances have to the keeper, a new one that holds nothing yet. */
   async keep(): Promise<void> {
     for (const instance of this.generations.flatMap(({ instances }) => instances)) await instance.keep();
   }
 
   // --- inside ---
+
+  /** In the order in which they hold still; they go on in the other one. */
+  get #pausing(): readonly { pause(): Promise<void> | void; unpause(): void }[] {
+    return [this.#deploys, this.#holding, this.#fleet, this.#idle, ...this.generations];
+  }
 
   get #current(): Generation | null {
     return this.#roster.find(this.#roster.current);
@@ -390,8 +395,8 @@ export class Service {
     this.#roster.forgetEnded((number) => this.#deploys.watches(number) || this.#roster.hold?.to === number);
   }
 
-  /** Throws when the state cannot be written. */
-  write(): void {
-    this.#roster.write();
+  /** Writes down what is. Throws STATE_NOT_WRITTEN. */
+  write(file?: "lasting"): void {
+    this.#roster.write(file);
   }
 }

@@ -14,6 +14,7 @@ import type { Surroundings } from "./surroundings.ts";
 
 const ATTEMPTS = 3;
 const RETRY_MS = 1_000;
+const PATIENCE_MS = 2_000;
 
 export class IdleSlots {
   readonly #service: string;
@@ -26,7 +27,7 @@ export class IdleSlots {
   readonly #acceptors = new Set<Process>();
   /** Slots that no acceptor could empty: not tried again before generations or weights change. */
   readonly #stuck = new Set<Slot>();
-  readonly #stopping = new AbortController();
+  #stopping = new AbortController();
 
   constructor(
     service: string,
@@ -85,6 +86,21 @@ export class IdleSlots {
     this.#stopping.abort();
     for (const slot of [...this.#polls.keys()]) this.#forget(slot);
     await Promise.all(this.#accepting);
+  }
+
+  /**
+   * As `stop`, but an acceptor that has more to do than can be waited for is told to finish, and left. Whoever recovers finds
+   * its slot held until it has ended.
+   */
+  async pause(): Promise<void> {
+    await Promise.race([this.stop(), pause(PATIENCE_MS)]);
+    const signal = this.#current()?.config.drain.signal ?? "SIGTERM";
+    for (const process of this.#acceptors) process.kill(signal);
+  }
+
+  unpause(): void {
+    this.#stopping = new AbortController();
+    this.review();
   }
 
   /** Ends every acceptor at once. */

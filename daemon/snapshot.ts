@@ -2,7 +2,7 @@
  * What a daemon must know to go on after another one's death: one record per service, replaced atomically, written before the
  * act that it describes is irrevocable. A service's cost is its own, however many others there are.
  *
- *   state/services/api.json   { "format": 1, "boot": "…", "sequence": 41, "service": "api", "lastNumber": 3, …, "generations": […] }
+ *   state/services/api.json   { "format": 2, "boot": "…", "sequence": 41, "service": "api", "lastNumber": 3, …, "generations": […] }
  *   state/services/api.live   the same while a deploy is under way, and newer
  *
  * Of the files that are there the one with the highest sequence holds. Two, because they are for two kinds of death:
@@ -27,12 +27,12 @@ import { join } from "node:path";
 import { type Deployment, isTerminal } from "../deploy/deployment.ts";
 import type { Hold } from "../deploy/hold.ts";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
-import { cannotPrepare, snapshotUnreadable } from "./errors.ts";
+import { cannotPrepare, snapshotUnreadable, stateNotWritten } from "./errors.ts";
 import type { Remembered } from "./evidence.ts";
+import { reach } from "./fault.ts";
 import type { GenerationRecord } from "./generation-record.ts";
 import { bootId } from "./proc.ts";
-
-const FORMAT = 1;
+import { FORMAT, isReadable, migrate } from "./snapshot-format.ts";
 
 export interface ServiceRecord {
   readonly service: string;
@@ -55,10 +55,16 @@ export interface ServiceRecord {
   readonly generations: readonly GenerationRecord[];
 }
 
+/** What is in a file, in today's format. */
 interface SnapshotFile extends ServiceRecord {
   readonly format: number;
   readonly boot: string;
   readonly sequence: number;
+}
+
+export interface SnapshotStoreOptions {
+  readonly use?: "write" | "read";
+  readonly onFailure?: (service: string) => void;
 }
 
 export class SnapshotStore {
@@ -71,10 +77,14 @@ export class SnapshotStore {
   readonly #versions = new Map<string, string | null>();
   #sequence = 0;
 
-  /** Makes the directory. Throws DIRECTORY_UNUSABLE. `onFailure` is told of each record that could not be written. */
-  constructor(state: string, onFailure: (service: string) => void = () => undefined) {
+  /**
+   * Makes the directory, unless it is only to be read. Throws DIRECTORY_UNUSABLE. `onFailure` is told of each record that could
+   * not be written.
+   */
+  constructor(state: string, { use = "write", onFailure = () => undefined }: SnapshotStoreOptions = {}) {
     this.#onFailure = onFailure;
     this.#directory = join(state, "services");
+    if (use === "read") return;
     try {
       mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     } catch (error) {
@@ -82,32 +92,39 @@ export class SnapshotStore {
     }
   }
 
-  /** Returns when the record is in place: a reader sees the old one or the new one, never half of it. */
-  write(record: ServiceRecord): void {
+  /** Returns when the record is in place: a reader sees the old one or the new one, never half of it. Throws STATE_NOT_WRITTEN. */
+  write(record: ServiceRecord, file: "lasting" | "as-needed" = "as-needed"): void {
     const { service, version, deploys } = record;
     const body = encode(record);
-    if (this.#written.get(service) === body) return;
+    if (this.#written.get(service) === body && file === "as-needed") return;
     this.#written.delete(service); // If what follows throws, nobody knows what is there.
     const head = { format: FORMAT, boot: this.#boot, sequence: ++this.#sequence };
     const text = `${JSON.stringify(head).slice(0, -1)},${body.slice(1)}`;
     const isVersionNew = this.#versions.get(service) !== version;
-    const outlivesPower = isVersionNew || deploys.every((deployment) => isTerminal(deployment));
+    const isQuiet = deploys.every((deployment) => isTerminal(deployment));
+    const outlivesPower = file === "lasting" || isVersionNew || isQuiet;
+    const path = outlivesPower ? this.#file(service) : this.#live(service);
     try {
-      this.#replace(service, text, outlivesPower);
+      this.#replace(path, text, outlivesPower ? "lasting" : "live");
     } catch (error) {
       this.#onFailure(service);
-      throw error;
+      throw stateNotWritten(path, messageOf(error), error);
     }
+    if (outlivesPower) rmSync(this.#live(service), { force: true });
     this.#versions.set(service, version);
     this.#written.set(service, body);
   }
 
-  #replace(service: string, text: string, outlivesPower: boolean): void {
-    const file = outlivesPower ? this.#file(service) : this.#live(service);
-    writeWhole(`${file}.new`, text, outlivesPower);
-    if (!outlivesPower) rmSync(file, { force: true });
-    renameSync(`${file}.new`, file);
-    if (outlivesPower) rmSync(this.#live(service), { force: true });
+  #replace(path: string, text: string, kind: "lasting" | "live"): void {
+    const isLasting = kind === "lasting";
+    // Whoever has removed the directory did not mean the daemon to forget.
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    writeWhole(`${path}.new`, text, isLasting);
+    reach(`snapshot.${kind}.written`);
+    if (!isLasting) rmSync(path, { force: true });
+    if (!isLasting) reach("snapshot.live.unlinked");
+    renameSync(`${path}.new`, path);
+    reach(`snapshot.${kind}.renamed`);
   }
 
   /**
@@ -231,12 +248,12 @@ function parse(file: string, text: string): SnapshotFile {
   if (typeof content !== "object" || content === null || !("format" in content)) {
     throw snapshotUnreadable(file, "it is not a snapshot");
   }
-  if (content.format !== FORMAT) {
+  if (!isReadable(content.format)) {
     throw snapshotUnreadable(
       file,
-      `its format is ${String(content.format)}, and this version reads ${FORMAT}`,
+      `its format is ${String(content.format)}, and this version reads up to ${FORMAT}`,
     );
   }
   // Written by this program, mode 0600, replaced whole: the format's number is the promise about the rest.
-  return content as SnapshotFile;
+  return migrate(content) as unknown as SnapshotFile;
 }

@@ -2,42 +2,53 @@
  * The daemon's whole: its listeners, its services, and what the API may ask of them (Operations). It has no policy of its own.
  */
 import { openSync } from "node:fs";
-import { join } from "node:path";
 import type { Logger } from "pino";
 import { serviceUnknown } from "../admin-api/errors.ts";
 import { EventLog } from "../admin-api/events.ts";
 import type { MetricsPage } from "../admin-api/operations.ts";
-import type { Health, Reload, Status } from "../admin-api/schemas.ts";
+import type { Health, Reload, Status, Upgrade as UpgradeBody } from "../admin-api/schemas.ts";
 import { isTerminal } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
-import { type Keeper, KeeperProcess, NO_KEEPER } from "../handoff/keeper.ts";
+import { sortGiven } from "../handoff/fdstore.ts";
+import { type Keeper, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { native } from "../handoff/native.ts";
 import { queuesOfMany } from "../handoff/unix-listener.ts";
+import type { Given } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
+import type { Beginning } from "./beginning.ts";
 import type { Config, ServiceConfig } from "./config/config.ts";
-import { pause } from "./ending.ts";
 import { serviceLeaving, stopping } from "./errors.ts";
+import { keeperWithFaultPoints, reach } from "./fault.ts";
 import { healthOf } from "./health.ts";
 import { History } from "./history.ts";
 import { InventoryFile } from "./inventory.ts";
+import { Keeping } from "./keeping.ts";
 import { marksOf, openListener, openListeners } from "./listeners.ts";
-import { Marks, openOf } from "./marks.ts";
+import { type Marks, openMarks, openOf } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { leftBehind } from "./left-behind.ts";
+import { heldListeners, leftBehind } from "./left-behind.ts";
 import { sceneOf } from "./metrics/gauges.ts";
-import { Reloader, type ReloadSources } from "./reload.ts";
+import { recoveredEvent, sourceOf } from "./recovery.ts";
+import { Reloader } from "./reload.ts";
+import { moved, type RescuedSlot, rescueSlots } from "./rescue.ts";
 import { Service } from "./service.ts";
+import { managerPid } from "./systemd.ts";
 import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
+import { endStrays } from "./strays.ts";
 import type { Surroundings } from "./surroundings.ts";
+import type { Parts } from "./upgrade-body.ts";
+import type { Inheritance } from "./upgrade-state.ts";
 import { listenerBody, serviceBody } from "./view.ts";
 
-const KEEPER_RETRY_MS = 1_000;
+const STOP_GRACE_MS = 5_000;
 
 export class Supervisor {
-  readonly events = new EventLog();
+  readonly events: EventLog;
   readonly #log: Logger;
-  readonly #startedAt = new Date();
+  readonly #startedAt: Date;
+  readonly #upgrades: number;
+  readonly #beginUpgrade: Beginning["upgrade"];
   readonly #metrics: Metrics;
   readonly #surroundings: Surroundings;
   readonly #config: Config;
@@ -46,15 +57,22 @@ export class Supervisor {
   readonly #services = new Map<string, Service>();
   readonly #inventory: InventoryFile;
   readonly #reloader: Reloader;
+  #keeping: Keeping | null = null;
   #keeper: Keeper = NO_KEEPER;
-  #keeperPid: number | null = null;
   #marks: Marks | null = null;
   #isStopping = false;
+  /** Something lives already that another daemon has left. */
+  #isRecovery = true;
 
-  private constructor(config: Config, sources: ReloadSources, log: Logger) {
+  private constructor(config: Config, log: Logger, { sources, inherited, upgrade }: Beginning) {
     this.#config = config;
     this.#log = log;
-    this.#store = new SnapshotStore(config.paths.state, (service) => this.#metrics.stateNotWritten(service));
+    this.events = new EventLog({ after: inherited?.state.events });
+    this.#startedAt = new Date(inherited?.state.startedAt ?? Date.now());
+    this.#upgrades = inherited === null ? 0 : inherited.state.upgrades + 1;
+    this.#beginUpgrade = upgrade;
+    const onFailure = (service: string): void => this.#metrics.stateNotWritten(service);
+    this.#store = new SnapshotStore(config.paths.state, { onFailure });
     this.#inventory = new InventoryFile(config.paths.state);
     this.#metrics = createMetrics(packageVersion(), () => sceneOf(this.status(), this.services));
     this.#surroundings = {
@@ -71,12 +89,11 @@ export class Supervisor {
         log[level]({ ...about, detail: message }, type);
         this.events.append({ type, message, ...about });
       },
-      connectionsOf: (marks) => {
-        return marks.length === 0 ? null : openOf(marks, this.count());
-      },
+      connectionsOf: (marks) => (marks.length === 0 ? null : openOf(marks, this.count())),
       connections: () => this.count(),
-      keepers: () => new Set([process.pid, ...(this.#keeperPid === null ? [] : [this.#keeperPid])]),
       changed: () => this.#reloader.leaving.review(),
+      keepers: () =>
+        new Set([process.pid, managerPid(), ...(this.#keeping?.pid == null ? [] : [this.#keeping.pid])]),
     };
     this.#reloader = new Reloader(config, {
       listeners: this.#listeners,
@@ -95,50 +112,60 @@ export class Supervisor {
   }
 
   /**
-   * Opens the listeners (or goes on with those that a dead daemon's keeper holds) and begins every service. Returns when
-   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open. `sources` are
-   * what a reload reads.
+   * Opens the listeners (or goes on with those that another daemon has left) and begins every service. Returns when
+   * that is under way. Throws a CodedError when an address cannot be had, and then nothing is left open.
    */
-  static async open(config: Config, sources: ReloadSources, log: Logger): Promise<Supervisor> {
-    const supervisor = new Supervisor(config, sources, log);
-    const kept = await supervisor.#openKeeper();
-    const isRecovery = kept.size > 0;
+  static async open(config: Config, log: Logger, beginning: Beginning): Promise<Supervisor> {
+    const supervisor = new Supervisor(config, log, beginning);
+    const { inherited } = beginning;
+    const { kept: stored, sockets } = sortGiven(beginning.given);
+    const hasStored = stored.size > 0;
+    const kept = await supervisor.#openKeeper(inherited?.takeKept() ?? stored, inherited);
     try {
-      await supervisor.#begin(kept);
+      reach("recovery.listed");
+      supervisor.#isRecovery = kept.size > 0;
+      await supervisor.#begin({ kept, sockets }, hasStored, inherited);
     } catch (error) {
       // What a dead daemon has left stays with its keeper, for a start that succeeds.
-      if (!isRecovery) await supervisor.#closeListeners();
+      if (!supervisor.#isRecovery) await supervisor.#closeListeners();
       throw error;
     } finally {
       for (const descriptor of kept.values()) descriptor.close();
+      for (const { descriptor } of sockets) descriptor.close();
     }
     return supervisor;
   }
 
-  async #begin(kept: Map<string, Descriptor>): Promise<void> {
-    const isRecovery = kept.size > 0;
-    const left = leftBehind(this.#config, this.#inventory.read(), kept, this.#store);
+  async #begin(
+    found: { readonly kept: Map<string, Descriptor>; readonly sockets: readonly Given[] },
+    hasStored: boolean,
+    inherited: Inheritance | null,
+  ): Promise<void> {
+    const { kept } = found;
+    const inventory = this.#inventory.read();
+    const names = new Set([...this.#config.services.map(({ name }) => name), ...inventory.services]);
+    const all = new Map([...names].map((name) => [name, this.#store.read(name)]));
+    const source = sourceOf(kept, hasStored, inherited, all);
+    this.#isRecovery = source !== null;
+    const rescued = source === "pidfd" ? rescueSlots(all.values()) : new Map<string, RescuedSlot[]>();
+    if (inherited !== null) this.#metrics.restore(inherited.state.counters);
+    const held = heldListeners(kept, rescued);
+    const left = leftBehind(this.#config, inventory, held, this.#isRecovery, this.#store);
     const listeners = [...this.#config.listeners, ...left.listeners];
     const services = [...this.#config.services, ...left.services];
-    const records = new Map(services.map(({ name }) => [name, this.#store.read(name)]));
-    if (this.#config.marks !== null) {
-      const used = [
-        ...[...records.values()].flatMap((record) => record?.generations.flatMap(({ marks }) => marks) ?? []),
-        ...marksOf(kept),
-      ];
-      this.#marks = Marks.open(this.#config.marks.base, used);
-      if (this.#marks === null) {
-        this.#log.warn("connections are not counted per generation: setting SO_MARK needs CAP_NET_ADMIN");
-      }
-    }
-    await openListeners(
+    const read = new Map(services.map(({ name }) => [name, all.get(name) ?? null]));
+    reach("recovery.read");
+    this.#marks = openMarks(this.#config, read, marksOf(kept), this.#log);
+    const places = await openListeners(
       { listeners, services },
-      records,
-      kept,
+      read,
+      { ...found, rescued },
       this.#marks,
       this.#listeners,
       this.#surroundings,
     );
+    const records = source === "pidfd" ? moved(read, places) : read;
+    reach("recovery.listeners");
     for (const config of services) {
       const started = records.get(config.name)?.generations.flatMap(({ slots }) => Object.keys(slots)) ?? [];
       const names = new Set([...config.listeners, ...started]);
@@ -147,17 +174,18 @@ export class Supervisor {
     }
     for (const config of left.listeners) this.#reloader.leaving.addListener(config);
     for (const { name } of left.services) this.#reloader.leaving.addService(name);
-    if (isRecovery) {
-      this.#metrics.recovered("keeper");
-      this.#surroundings.say({
-        type: "daemon.recovered",
-        message: "the daemon goes on from the state of one that ended",
-      });
+    if (source !== null) {
+      this.#metrics.recovered(source);
+      if (source === "upgrade") this.#metrics.upgraded("succeeded");
+      this.#surroundings.say(recoveredEvent(source, inherited));
     }
     for (const [name, service] of this.#services)
-      await this.#beginService(service, records.get(name) ?? null, isRecovery, kept);
+      await this.#beginService(service, records.get(name) ?? null, source !== null, kept);
+    if (source === "pidfd") await this.#keepAll();
     const unused = [...kept.keys()];
     if (unused.length > 0) await this.#keeper.remove(unused);
+    reach("recovery.done");
+    if (inherited !== null) endStrays(this.services, this.#keeping?.pid ?? null);
     this.#reloader.begin();
   }
 
@@ -183,56 +211,63 @@ export class Supervisor {
     } else await service.begin(record);
   }
 
-  async #openKeeper(): Promise<Map<string, Descriptor>> {
-    if (this.#config.keeper === "off") return new Map();
-    const path = join(this.#config.paths.runtime, "keeper.sock");
-    const keeper = KeeperProcess.connect(path) ?? this.#startKeeper();
-    this.#useKeeper(keeper);
-    return keeper.list();
-  }
-
-  #useKeeper(keeper: KeeperProcess): void {
-    this.#keeper = keeper;
-    this.#keeperPid = keeper.pid;
-    keeper.watch(() => {
-      if (!this.#isStopping) void this.#replaceKeeper(keeper);
-    });
-  }
-
-  /** The keeper has died, or does not answer: another one gets everything again, and then the old one ends for certain. */
-  async #replaceKeeper(old: KeeperProcess): Promise<void> {
-    this.#surroundings.say(
+  async #openKeeper(
+    found: Map<string, Descriptor>,
+    inherited: Inheritance | null,
+  ): Promise<Map<string, Descriptor>> {
+    const { keeping, kept } = await Keeping.open(
       {
-        type: "keeper.lost",
-        message: "the keeper has ended or does not answer; another one is given every slot",
+        keeper: this.#config.keeper,
+        runtime: this.#config.paths.runtime,
+        devNull: this.#surroundings.devNull,
+        environment: process.env,
+        log: this.#log,
+        say: this.#surroundings.say,
+        keepAll: () => this.#keepAll(),
       },
-      "error",
+      found,
+      inherited?.state ?? null,
     );
-    while (!this.#isStopping) {
-      try {
-        this.#useKeeper(this.#startKeeper());
-        for (const listener of this.#listeners.values()) await listener.keep();
-        for (const service of this.#services.values()) await service.keep();
-        break;
-      } catch (error) {
-        this.#log.error({ err: error }, "slots are not held outside the daemon; trying again");
-        await pause(KEEPER_RETRY_MS);
-      }
-    }
-    old.kill();
+    this.#keeping = keeping;
+    this.#keeper = keeperWithFaultPoints(keeping);
+    this.#log.info({ keeper: keeping.kind }, "sockets are held outside the daemon");
+    return kept;
   }
 
-  #startKeeper(): KeeperProcess {
-    const path = join(this.#config.paths.runtime, "keeper.sock");
-    return KeeperProcess.start(path, [this.#surroundings.devNull, 1, 2]);
+  async #keepAll(): Promise<void> {
+    for (const listener of this.#listeners.values()) await listener.keep();
+    for (const service of this.#services.values()) await service.keep();
   }
 
-  /** Drains and ends every service, closes every listener, lets the keeper go. */
+  /**
+   * Drains and ends every service, closes every listener, lets the keeper go. With systemd's fdstore the listeners stay: what waits
+   * in them is the next daemon's, or ends with the unit, as systemd sees fit (FileDescriptorStorePreserve=).
+   */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await Promise.all([...this.#services.values()].map((service) => service.stop()));
-    await this.#closeListeners();
+    if (this.#keeping?.kind === "systemd") this.#keeping.close();
+    else await this.#closeListeners();
     this.#surroundings.history.flush();
+  }
+
+  /** Stops acting, and ends nothing: another daemon will go on, as after a crash. false: nothing would be left to go on with. */
+  leave(): boolean {
+    if (this.#keeping === null || this.#keeping.kind === "none") return false;
+    this.#isStopping = true;
+    this.#keeping.close();
+    this.#surroundings.history.flush();
+    return true;
+  }
+
+  /** The longest that `stop` may take, in milliseconds: what runs drains as it was started, whatever the configuration says by now. */
+  get longestStopMs(): number {
+    const configs = this.services.flatMap(({ config, generations }) => [
+      config,
+      ...generations.map((each) => each.config),
+    ]);
+    const drains = configs.map(({ drain }) => drain.settleMs + drain.timeoutMs);
+    return Math.max(0, ...drains) + STOP_GRACE_MS;
   }
 
   /** Ends every process at once: the second SIGTERM. */
@@ -285,7 +320,7 @@ export class Supervisor {
       version: packageVersion(),
       pid: process.pid,
       startedAt: this.#startedAt.toISOString(),
-      upgrades: 0,
+      upgrades: this.#upgrades,
       listeners: [...this.#listeners.values()].map((listener) =>
         listenerBody(listener, leaving.hasListener(listener.name), queues),
       ),
@@ -302,6 +337,28 @@ export class Supervisor {
   /** Reads the configuration again: for the API, and for whoever gets a signal. Throws what `Reloader.reload` throws. */
   reload(requestedBy: string): Promise<Reload> {
     return this.#reloader.reload(requestedBy);
+  }
+
+  /** Replaces the daemon by the program as it is installed now. Throws DAEMON_STOPPING, UPGRADE_*. */
+  upgrade(requestedBy: string): Promise<UpgradeBody> {
+    if (this.#isStopping) throw stopping();
+    return this.#beginUpgrade(requestedBy);
+  }
+
+  /** For another image that goes on: everything that the daemon consists of. */
+  get parts(): Parts {
+    return {
+      config: this.#reloader.config,
+      services: this.services,
+      listeners: [...this.#listeners.values()],
+      keeping: this.#keeping,
+      reloading: this.#reloader,
+      metrics: this.#metrics,
+      startedAt: this.#startedAt.getTime(),
+      upgrades: this.#upgrades,
+      say: this.#surroundings.say,
+      flush: () => this.history.flush(),
+    };
   }
 
   /** Open connections by mark. A count that fails (the table changes under it too fast) stops nothing: it is not known. */

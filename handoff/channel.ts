@@ -42,6 +42,11 @@ export class Channel implements Disposable {
     return this.#closed === null;
   }
 
+  /** For the keeper and for the daemon's next image; stays the channel's. */
+  get fd(): number {
+    return this.#descriptor.fd;
+  }
+
   /** Calls back when the peer has gone, also while nothing is being received. */
   watch(onClosed: () => void): void {
     this.#onClosed = onClosed;

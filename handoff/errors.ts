@@ -98,3 +98,19 @@ export function keeperFailed(what: string, cause?: unknown): CodedError {
     },
   );
 }
+
+/** systemd drops what does not fit without a word (systemd.service(5), FileDescriptorStoreMax=). */
+export function keeperFull(max: number): CodedError {
+  return new CodedError(
+    "KEEPER_FULL",
+    `systemd's fdstore is full: it takes ${max} descriptors; raise FileDescriptorStoreMax= of the unit (one for each slot of each listener, and one for each instance)`,
+  );
+}
+
+export function journalUnreachable(socket: string, why: string, cause: unknown): CodedError {
+  return new CodedError(
+    "JOURNAL_UNREACHABLE",
+    `the journal cannot be written to: ${socket}: ${why}; use output: inherit, or a file's path`,
+    { cause },
+  );
+}

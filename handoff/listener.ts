@@ -140,6 +140,17 @@ function isSettled(listener: Pick<Listener, "halfOpen">, slot: Slot): boolean {
   return slot.isSettled;
 }
 
+/**
+ * Throws when clients are to be told apart where that is impossible: who connects to a unix socket has no address, and one socket alone
+ * is everybody's.
+ */
+export function assertBlind(
+  { mode }: Pick<Listener, "mode">,
+  { sticky = null, guests = null }: SteerOptions,
+): void {
+  if (sticky !== null || guests !== null) throw new Error(`a ${mode} listener cannot tell clients apart`);
+}
+
 /** Gives the slots to the keeper, one after the other. */
 export async function keepSlots(listener: Pick<Listener, "name" | "slots">, keeper: Keeper): Promise<void> {
   for (const slot of listener.slots) await keeper.put(slotName(listener.name, slot.index), slot.fd);

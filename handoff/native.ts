@@ -167,6 +167,16 @@ interface NativeBinding {
    * holds its pid and its process group's number. Throws ECHILD for what is not our child.
    */
   waitPidfd(pidfd: number, reap: boolean): ExitStatus | null;
+  /**
+   * execve(2) of this process: the pid, the children and the descriptors of `kept` and 0-2 stay, everything else ends. Does
+   * not return; when it throws, nothing has changed. Only from the main thread. Whatever was pending in the event loop is gone.
+   */
+  replaceProgram(
+    file: string,
+    argv: readonly string[],
+    environment: readonly string[],
+    kept: readonly number[],
+  ): void;
   /** getpwnam_r / getpwuid_r (NSS included); null when unknown. */
   lookupUser(nameOrUid: string | number): UserEntry | null;
   /** getgrnam_r; null when unknown. */
@@ -202,6 +212,7 @@ interface NativeBinding {
 export const SO = {
   SOL_SOCKET: 1,
   SO_REUSEADDR: 2,
+  SO_TYPE: 3,
   SO_REUSEPORT: 15,
   SO_PASSCRED: 16,
   SO_ACCEPTCONN: 30,

@@ -101,3 +101,13 @@ export class Slot {
     this.#descriptor.close();
   }
 }
+
+/** The queue of a slot that is a TCP socket. */
+export function tcpQueue(slot: Slot): Queue {
+  return native.listenQueue(slot.fd);
+}
+
+/** The queue of a slot that is a unix socket. */
+export function unixQueue(slot: Slot): Queue {
+  return native.unixListenQueue(slot.inode);
+}

@@ -7,6 +7,7 @@
 import type { Socket } from "node:net";
 import { formatHostPort, type TcpAddress } from "./address.ts";
 import { messageOf } from "./coded-error.ts";
+import type { Descriptor } from "./descriptor.ts";
 import { cannotListen, foreignMember, slotNotProved } from "./errors.ts";
 import {
   isFree,
@@ -21,7 +22,7 @@ import {
 } from "./listener.ts";
 import { native, SO, TCP } from "./native.ts";
 import { connectPinned, serverSide } from "./pin.ts";
-import { Slot } from "./slot.ts";
+import { Slot, tcpQueue } from "./slot.ts";
 import {
   compileSteering,
   MAX_SLOTS,
@@ -65,6 +66,15 @@ export class TcpListener implements Listener {
     const local = native.localAddress(descriptor.fd);
     if (local.family === "unix") throw new Error("a TCP socket with a unix address");
     const bound: TcpAddress = { kind: "tcp", family: local.family, host: local.host, port: local.port };
+    return TcpListener.adopt(options, bound, descriptor);
+  }
+
+  /** Begins with the only member of a SO_REUSEPORT group, which listens already. Owns it, also on a failure. */
+  static async adopt(
+    options: ListenerOptions,
+    bound: TcpAddress,
+    descriptor: Descriptor,
+  ): Promise<TcpListener> {
     const slot = new Slot(0, descriptor, tcpQueue);
     const listener = new TcpListener(options, bound, [slot], {
       shares: [{ slot: 0, share: 1 }],
@@ -345,10 +355,6 @@ export class TcpListener implements Listener {
     }
     return lost;
   }
-}
-
-function tcpQueue(slot: Slot): { length: number; limit: number } {
-  return native.listenQueue(slot.fd);
 }
 
 /** accept(2) that does not wait, on a socket that may be a blocking one: the loop must never hang in it. */

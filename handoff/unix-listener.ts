@@ -14,6 +14,7 @@ import { hasCode, messageOf } from "./coded-error.ts";
 import { Descriptor } from "./descriptor.ts";
 import { addressInUse, cannotListen } from "./errors.ts";
 import {
+  assertBlind,
   isFree,
   keepSlots,
   type KeptSlots,
@@ -24,7 +25,8 @@ import {
   slotName,
 } from "./listener.ts";
 import { native } from "./native.ts";
-import { type Queue, Slot } from "./slot.ts";
+import { holdShared, SharedListener } from "./shared-listener.ts";
+import { type Queue, Slot, unixQueue } from "./slot.ts";
 import type { Share, SteerOptions, Steering } from "./steering.ts";
 
 const NOTHING: ReadonlySet<string> = new Set();
@@ -61,18 +63,21 @@ export class UnixListener implements Listener {
     return listener;
   }
 
+  /** Goes on with slots that were kept; one that is null is opened anew. Throws LISTENER_CANNOT_OPEN. */
   static resume(
     options: ListenerOptions,
     path: string,
-    kept: KeptSlots,
+    kept: readonly (KeptSlots[number] | null)[],
     shares: readonly Share[],
   ): UnixListener {
-    return new UnixListener(
-      options,
-      path,
-      kept.map((descriptor, index) => new Slot(index, descriptor, unixQueue)),
-      shares,
-    );
+    const listener = new UnixListener(options, path, [], shares);
+    for (const [index, descriptor] of kept.entries()) {
+      // Nobody has one that is missing: a path has no order that a new socket could disturb.
+      listener.#slots.push(
+        descriptor === null ? listener.#bind(index) : new Slot(index, descriptor, unixQueue),
+      );
+    }
+    return listener;
   }
 
   get backlog(): number {
@@ -118,19 +123,30 @@ export class UnixListener implements Listener {
   }
 
   async #grow(): Promise<Slot> {
-    const index = this.#slots.length;
-    const bound = this.#bound(index);
-    const slot = new Slot(index, listenAt(bound, this.address, this.#options), unixQueue);
+    const slot = this.#bind(this.#slots.length);
     try {
-      rmSync(this.#stable(index), { force: true });
-      linkSync(bound, this.#stable(index));
-      await this.#options.keeper().put(slotName(this.name, index), slot.fd);
+      await this.#options.keeper().put(slotName(this.name, slot.index), slot.fd);
     } catch (error) {
       await this.#withdraw(slot);
       throw error;
     }
     this.#slots.push(slot);
     return slot;
+  }
+
+  /** A socket at both paths of the slot; leftovers there are replaced. */
+  #bind(index: number): Slot {
+    const bound = this.#bound(index);
+    const slot = new Slot(index, listenAt(bound, this.address, this.#options), unixQueue);
+    try {
+      rmSync(this.#stable(index), { force: true });
+      linkSync(bound, this.#stable(index));
+      return slot;
+    } catch (error) {
+      this.#removePaths(index);
+      slot.close();
+      throw error;
+    }
   }
 
   /** Undoes what was done for a slot that nobody was given yet. */
@@ -147,7 +163,7 @@ export class UnixListener implements Listener {
 
   /** @throws Error (a bug) unless one slot has all the weight, and nothing depends on who connects. */
   steer(shares: readonly Share[], options: SteerOptions = {}): void {
-    assertBlind(options);
+    assertBlind(this, options);
     const whole = shares.find(({ share }) => share === 1);
     if (whole === undefined) throw new Error("a unix listener has one slot at weight 1");
     const fresh = `${this.#stable(whole.slot)}.new`;
@@ -212,108 +228,20 @@ export class UnixListener implements Listener {
   }
 }
 
-export class AbstractListener implements Listener {
-  readonly name: string;
-  readonly protocol = "unix";
-  readonly mode = "shared";
-  readonly address: string;
-  readonly shares: readonly Share[] = [{ slot: 0, share: 1 }];
-  #options: ListenerOptions;
-  readonly #slot: Slot;
-  #open = true;
-
-  private constructor(options: ListenerOptions, name: string, slot: Slot) {
-    this.name = options.name;
-    this.address = `@${name}`;
-    this.#options = options;
-    this.#slot = slot;
-  }
-
+export class AbstractListener extends SharedListener {
   static async open(options: ListenerOptions, name: string): Promise<AbstractListener> {
     const slot = new Slot(0, listenAt(`\0${name}`, `@${name}`, options), unixQueue);
-    try {
-      await options.keeper().put(slotName(options.name, 0), slot.fd);
-    } catch (error) {
-      slot.close();
-      throw error;
-    }
-    return new AbstractListener(options, name, slot);
+    return holdShared(new AbstractListener(options, "unix", `@${name}`, slot, abstractTarget(name)));
   }
 
   static resume(options: ListenerOptions, name: string, kept: Descriptor): AbstractListener {
-    return new AbstractListener(options, name, new Slot(0, kept, unixQueue));
-  }
-
-  get backlog(): number {
-    return this.#options.backlog;
-  }
-
-  get slots(): readonly Slot[] {
-    return this.#open ? [this.#slot] : [];
-  }
-
-  get steering(): Steering {
-    return { shares: this.shares, sticky: null, guests: null };
-  }
-
-  setBacklog(backlog: number): void {
-    this.#slot.assertBacklog(backlog);
-    this.#options = { ...this.#options, backlog };
-  }
-
-  take(owner: string): Promise<Slot> {
-    // Whoever had it may go on: that is what shared means. The blocking mode is left alone for the same reason.
-    this.#slot.assertBacklog(this.#options.backlog);
-    this.#slot.owner = owner;
-    return Promise.resolve(this.#slot);
-  }
-
-  /** One slot: there is nothing to steer. @throws Error (a bug) when that is asked for all the same. */
-  steer(shares: readonly Share[], options: SteerOptions = {}): void {
-    assertBlind(options);
-    if (shares.some(({ share }) => share > 0 && share < 1))
-      throw new Error("a shared listener has no weights");
-  }
-
-  assertAlone(): void {
-    // One slot: there is nothing to join.
-  }
-
-  prove(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  probe(): ProbeTarget {
-    return { kind: "unix", path: `\0${this.address.slice(1)}` };
-  }
-
-  honourPins(): Disposable {
-    return NO_PINS;
-  }
-
-  halfOpen(): ReadonlySet<string> {
-    return NOTHING;
-  }
-
-  keep(): Promise<void> {
-    return keepSlots(this, this.#options.keeper());
-  }
-
-  async close(): Promise<number> {
-    if (!this.#open) return 0;
-    this.#open = false;
-    try {
-      await this.#options.keeper().remove([slotName(this.name, 0)]);
-      return this.#slot.queue.length;
-    } finally {
-      this.#slot.close();
-    }
+    const slot = new Slot(0, kept, unixQueue);
+    return new AbstractListener(options, "unix", `@${name}`, slot, abstractTarget(name));
   }
 }
 
-/** Throws when clients are to be told apart: who connects to a unix socket has no address. */
-function assertBlind({ sticky = null, guests = null }: SteerOptions): void {
-  if (sticky !== null || guests !== null) throw new Error("a unix listener cannot tell clients apart");
+function abstractTarget(name: string): ProbeTarget {
+  return { kind: "unix", path: `\0${name}` };
 }
 
 /** Unlinks a socket's path. What else may stand there by now is not ours, and stays. */
@@ -325,10 +253,6 @@ function removeSocket(path: string): void {
 function modeOfFresh(): number {
   const umask = /^Umask:\s*([0-7]+)$/mu.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "022";
   return 0o777 & ~Number.parseInt(umask, 8);
-}
-
-function unixQueue(slot: Slot): Queue {
-  return native.unixListenQueue(slot.inode);
 }
 
 /** From so many on one dump of all is cheaper than a question for each, which makes the kernel look through all of them. */

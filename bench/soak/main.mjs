@@ -2,42 +2,68 @@
 //
 //   npm run soak -- api-fuzz                       at full size; the result goes to bench/results/api-fuzz.json
 //   npm run soak -- api-fuzz --quick --json FILE   short, as the tests run it, written to FILE instead
-//   npm run soak -- api-fuzz --seed 42             the same again
+//   npm run soak -- chaos --seed 42 --seconds 60   the same again, with an option of its own
 //
-// Each is a file of this folder that exports `run({ quick, seed })`, which resolves to { ok, … }. Exit code 1: not ok.
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+// Each is a file of this folder that exports `run({ quick, seed, … })`, which resolves to { ok, … }, or one of test/soak, which is
+// written as the tests are. Exit code 1: not ok.
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { machine } from "../support/machine.mjs";
 import { root } from "../support/product.mjs";
+import { runInVitest } from "./in-vitest.mjs";
 
-const here = join(root, "bench/soak");
+const HELPERS = ["main", "in-vitest"];
+const OPTIONS = {
+  json: { type: "string" },
+  quick: { type: "boolean", default: false },
+  seed: { type: "string", default: String(Date.now() % 1_000_000_007) },
+};
+
+/** By name, what runs it. */
+function soaks() {
+  const own = readdirSync(join(root, "bench/soak"))
+    .flatMap((each) => /^(.+)\.mjs$/u.exec(each)?.[1] ?? [])
+    .filter((name) => !HELPERS.includes(name))
+    .map((name) => [name, async (options) => (await import(`./${name}.mjs`)).run(options)]);
+  const asTests = readdirSync(join(root, "test/soak"))
+    .flatMap((each) => /^(.+)\.soak\.ts$/u.exec(each)?.[1] ?? [])
+    .map((name) => [name, (options) => runInVitest(name, options)]);
+  return new Map([...own, ...asTests]);
+}
+
+/** What is not an option of this program is a number, for the soak itself. */
+function optionsOf(tokens) {
+  const own = tokens.filter(({ kind, name }) => kind === "option" && !(name in OPTIONS));
+  return Object.fromEntries(
+    own.map(({ name, value, index }) => [name, Number(value ?? process.argv[index + 3])]),
+  );
+}
 
 async function main() {
-  const { positionals, values } = parseArgs({
-    allowPositionals: true,
-    options: {
-      json: { type: "string" },
-      quick: { type: "boolean", default: false },
-      seed: { type: "string", default: String(Date.now() % 1_000_000_007) },
-    },
+  const { values, tokens } = parseArgs({
+    options: OPTIONS,
+    args: process.argv.slice(3),
+    strict: false,
+    tokens: true,
   });
-  const [name = ""] = positionals;
-  const file = join(here, `${name}.mjs`);
-  if (!/^[a-z-]+$/u.test(name) || name === "main" || !existsSync(file)) {
-    const names = readdirSync(here).map((each) => each.replace(".mjs", ""));
-    console.error(`no such soak: ${name} (there are ${names.filter((each) => each !== "main").join(", ")})`);
+  const name = process.argv[2] ?? "";
+  const all = soaks();
+  const soak = all.get(name);
+  if (soak === undefined) {
+    console.error(
+      `usage: npm run soak -- ${[...all.keys()].join(" | ")} [--quick] [--seed N] [--json FILE] [--OPTION N]`,
+    );
     return 2;
   }
-  const seed = Number(values.seed);
+  const given = { seed: Number(values.seed), ...optionsOf(tokens) };
   const facts = machine();
   const startedAt = new Date().toISOString();
   const begun = performance.now();
-  const { run } = await import(file);
-  const result = await run({ quick: values.quick, seed });
+  const result = await soak({ quick: values.quick, ...given });
   const seconds = Math.round((performance.now() - begun) / 100) / 10;
-  const report = { name, startedAt, seconds, seed, quick: values.quick, machine: facts, result };
+  const report = { name, startedAt, seconds, ...given, quick: values.quick, machine: facts, result };
   const text = `${JSON.stringify(report, null, 2)}\n`;
   const written = values.json ?? (values.quick ? null : join(root, "bench/results", `${name}.json`));
   if (written !== null) {

@@ -2,7 +2,6 @@
  * What the schema knows and this version does not do. Each is refused at load rather than ignored. When the work
  * arrives, its entry is deleted here, and nothing else has to change.
  */
-import { parseAddress } from "../../handoff/address.ts";
 import { DEFAULTS } from "./defaults.ts";
 import type { Path, Report } from "./problem.ts";
 import type { ConfigDraft } from "./validate.ts";
@@ -21,12 +20,6 @@ const otherThan = (value: unknown) => (found: unknown) => found !== value;
 
 const NOT_YET: readonly NotYet[] = [
   {
-    path: ["listeners", "*", "address"],
-    asksFor: (address) => typeof address === "string" && parseAddress(address).kind === "inherited",
-    what: "a socket inherited from systemd",
-    wayOut: 'use "tcp:" or "unix:"',
-  },
-  {
     path: ["services", "*", "fdstore", "max"],
     asksFor: otherThan(DEFAULTS.fdstoreMax),
     what: "keeping an application's descriptors",
@@ -37,12 +30,6 @@ const NOT_YET: readonly NotYet[] = [
     asksFor: always,
     what: "adopting instances that someone else starts",
     wayOut: "use command: alone",
-  },
-  {
-    path: ["services", "*", "output"],
-    asksFor: (output) => output === "journal",
-    what: "writing to the journal",
-    wayOut: "use inherit: under systemd the daemon's own output goes there",
   },
 ];
 

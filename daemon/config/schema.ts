@@ -169,7 +169,8 @@ export const ConfigFileSchema = mapping(
     ),
     keeper: optional(
       oneOf(["auto", "off"], {
-        description: "Who else holds the sockets: auto is handoff-keeper, a process of its own.",
+        description:
+          "Who else holds the sockets: auto is systemd's fdstore where the unit offers one (FileDescriptorStoreMax=, systemd 254), else handoff-keeper, a process of its own.",
         default: DEFAULTS.keeper,
       }),
     ),

@@ -48,6 +48,11 @@ Napi::Value JsWaitPidfd(const Info& info) {
   return result;
 }
 
+void JsReplaceProgram(const Info& info) {
+  Check(info.Env(), ReplaceProgram(CString(info, 0, "file"), CStrings(info, 1, "argv"),
+                                   CStrings(info, 2, "environment"), Int32s(info, 3, "kept")));
+}
+
 }  // namespace
 
 void ExportProcesses(Napi::Object* exports) {
@@ -56,6 +61,7 @@ void ExportProcesses(Napi::Object* exports) {
   Export(exports, "pidfdSendSignal", JsPidfdSendSignal);
   Export(exports, "pidfdGetfd", JsPidfdGetfd);
   Export(exports, "waitPidfd", JsWaitPidfd);
+  Export(exports, "replaceProgram", JsReplaceProgram);
 }
 
 }  // namespace handoff

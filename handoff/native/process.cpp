@@ -229,4 +229,32 @@ Status WaitPidfd(int pidfd, bool reap, Exit* out) {
   return Ok();
 }
 
+Status ReplaceProgram(const std::string& file, const std::vector<std::string>& argv,
+                      const std::vector<std::string>& environment, const std::vector<int>& kept) {
+  const std::vector<char*> arguments = Pointers(argv);
+  const std::vector<char*> variables = Pointers(environment);
+  std::vector<int> inherited = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+  inherited.insert(inherited.end(), kept.begin(), kept.end());
+
+  // FD_CLOEXEC is off for no longer than this: another thread that forks meanwhile would leak a listener.
+  Status status = Ok();
+  std::vector<int> changed;
+  for (const int fd : inherited) {
+    const int flags = ::fcntl(fd, F_GETFD);
+    if (flags < 0 && fd <= STDERR_FILENO) continue;  // closed, as some service managers leave it
+    if (flags < 0 || ::fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC) < 0) {
+      status = Failed("fcntl");
+      break;
+    }
+    if ((flags & FD_CLOEXEC) != 0) changed.push_back(fd);
+  }
+  if (status.ok()) {
+    // From the main thread: the others end with it, pending signals and the children stay (execve(2)).
+    ::execve(file.c_str(), arguments.data(), variables.data());
+    status = Failed("execve");
+  }
+  for (const int fd : changed) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return status;
+}
+
 }  // namespace handoff

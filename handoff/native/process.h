@@ -29,5 +29,9 @@ Status PidfdSendSignal(int pidfd, int signal);
 // `*out` owns the duplicate; `fd` is a number in the other process and stays its own.
 Status PidfdGetfd(int pidfd, int fd, Descriptor* out);
 Status WaitPidfd(int pidfd, bool reap, Exit* out);
+// execve(2) of this very process: does not return unless it fails. 0-2 and `kept` go on into the new program;
+// they stay the caller's, and have FD_CLOEXEC again after a failure, as Node has set it on 0-2, too.
+Status ReplaceProgram(const std::string& file, const std::vector<std::string>& argv,
+                      const std::vector<std::string>& environment, const std::vector<int>& kept);
 
 }  // namespace handoff

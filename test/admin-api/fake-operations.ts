@@ -15,6 +15,7 @@ import type {
   Reload,
   Service,
   Status,
+  Upgrade,
 } from "../../admin-api/schemas.ts";
 import { notHeld, nothingToHold, serviceHeld } from "../../deploy/errors.ts";
 import { CodedError } from "../../handoff/coded-error.ts";
@@ -54,6 +55,11 @@ export class FakeOperations implements Operations {
 
   constructor(events = new EventLog()) {
     this.events = events;
+  }
+
+  upgrade(caller: Caller): Promise<Upgrade> {
+    this.callers.push(caller);
+    return Promise.resolve({ from: "0.1.0", to: "0.2.0", since: this.events.lastId });
   }
 
   health(): Health {

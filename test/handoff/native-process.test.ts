@@ -3,6 +3,7 @@ import { fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { native, type SpawnedProcess } from "../../handoff/native.ts";
+import { root } from "../support/paths.ts";
 import { childrenOf, eventually } from "../support/processes.ts";
 import {
   closeAll,
@@ -184,4 +185,32 @@ it("two hundred children at a time are each reaped once, beside those of child_p
   const codes = await Promise.all(children.map(async (child) => (await endOf(child)).code));
   expect(codes).toEqual(children.map((_, i) => i % 100));
   await eventually("no child left", () => childrenOf(process.pid).length === 0);
+});
+
+/** Node with the addon: executes `next` in its own place. */
+function replacing(next: string): string {
+  const addon = `${root}/build/Release/handoff.node`;
+  return `const native = require(${JSON.stringify(addon)}); const before = process.pid; ${next}`;
+}
+
+it("a program that is replaced keeps its pid and the descriptors that were named, and no others", async () => {
+  const script = replacing(`
+    const [kept, other] = [native.memfd("kept"), native.memfd("other")];
+    const shell = "test $$ = " + before + " && ls -l /proc/self/fd && echo $GIVEN";
+    native.replaceProgram("/bin/sh", ["sh", "-c", shell], ["PATH=/bin:/usr/bin", "GIVEN=yes"], [kept]);`);
+  const said = await run(process.execPath, ["-e", script]);
+  expect(said).toContain("memfd:kept");
+  expect(said).not.toContain("memfd:other");
+  expect(said).toMatch(/^yes$/m);
+});
+
+it("a program that cannot be replaced goes on, and its descriptors are closed to children as before", async () => {
+  const script = replacing(`
+    const kept = native.memfd("kept");
+    try { native.replaceProgram("/none", ["none"], [], [kept]); } catch (error) { console.log(error.code, error.syscall); }
+    try { native.replaceProgram("/bin/true", ["true"], [], [kept, 99]); } catch (error) { console.log(error.code, error.syscall); }
+    const flags = (fd) => /flags:\\s+(\\d+)/.exec(require("fs").readFileSync("/proc/self/fdinfo/" + fd, "utf8"))[1];
+    console.log([0, 1, 2, kept].every((fd) => parseInt(flags(fd), 8) & 0o2000000));`);
+  const said = await run(process.execPath, ["-e", script]);
+  expect(said.trim().split("\n")).toEqual(["ENOENT execve", "EBADF fcntl", "true"]);
 });

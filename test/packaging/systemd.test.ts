@@ -29,7 +29,7 @@ describe.skipIf(!found && !wanted)("the systemd unit", () => {
     chmodSync(program, 0o755);
     const unit = join(folder, "handoffd.service");
     // The programs are not installed where the tests run, and that they are missing is all it would say.
-    writeFileSync(unit, text.replaceAll(/\/usr\/bin\/handoff\w+/g, program));
+    writeFileSync(unit, text.replaceAll(/\/usr\/(bin|lib\/handoffd)\/handoff[\w-]+/g, program));
     const result = spawnSync("systemd-analyze", ["verify", unit], { encoding: "utf8" });
     if (result.error !== undefined) throw result.error;
     // Other units of the machine are read along; theirs are not ours to mend.

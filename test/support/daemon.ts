@@ -45,6 +45,10 @@ export interface DaemonOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** What the first start waits for. Default "ready": every service serves. */
   readonly awaits?: "ready" | "alive";
+  /** The path of the program. Default: this checkout's. */
+  readonly program?: string;
+  /** The path of the node that runs it. Default: the one that runs the tests. */
+  readonly node?: string;
   /** Further arguments of `handoffd run`. */
   readonly arguments?: readonly string[];
 }
@@ -159,15 +163,12 @@ export class Daemon implements AsyncDisposable {
     const err = openSync(`${this.folder}/stderr`, "a");
     try {
       const more = this.#options.arguments ?? [];
-      this.#process = start(
-        process.execPath,
-        [`${root}/bin/handoffd`, "run", "-c", this.configFile, ...more],
-        {
-          cwd: this.folder,
-          env: environment({ ...this.#options.environment }),
-          stdio: ["ignore", out, err],
-        },
-      );
+      const { program = `${root}/bin/handoffd`, node = process.execPath } = this.#options;
+      this.#process = start(node, [program, "run", "-c", this.configFile, ...more], {
+        cwd: this.folder,
+        env: environment({ ...this.#options.environment }),
+        stdio: ["ignore", out, err],
+      });
     } finally {
       closeSync(out);
       closeSync(err);
@@ -323,6 +324,14 @@ export class Daemon implements AsyncDisposable {
 
   tail(): string {
     return `the last lines of its output:\n${this.output().trimEnd().split("\n").slice(-30).join("\n")}`;
+  }
+
+  /** Asks for an upgrade and waits until the new image answers. Throws when it was refused. */
+  async upgrade(): Promise<void> {
+    const { upgrades } = await this.status();
+    const { status, json } = await this.api("POST", "/v1/upgrade");
+    if (status !== 202) throw new Error(`the upgrade was not accepted: ${status} ${JSON.stringify(json)}`);
+    await this.until("the new image", (now) => now.upgrades === upgrades + 1, READY_MS);
   }
 
   kill(signal: NodeJS.Signals): void {

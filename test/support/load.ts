@@ -66,6 +66,8 @@ export interface LoadOptions {
   readonly timeoutMs?: number;
   readonly method?: string;
   readonly bodyBytes?: number;
+  /** A process in whose network namespace the clients are. */
+  readonly networkOf?: number;
 }
 
 /** How requests ended: every request in exactly one of the kinds from `ok` to `client`. */
@@ -263,5 +265,11 @@ function toArguments(options: LoadOptions): string[] {
 
 /** Starts a load. The program must have been built: vitest's global setup does. */
 export function startLoad(options: LoadOptions): Load {
-  return new Load(start(binary, toArguments(options), { stdio: ["ignore", "pipe", "pipe", "pipe"] }));
+  const { networkOf } = options;
+  const [file = "", ...args] = [
+    ...(networkOf === undefined ? [] : ["nsenter", "-t", String(networkOf), "-n"]),
+    binary,
+    ...toArguments(options),
+  ];
+  return new Load(start(file, args, { stdio: ["ignore", "pipe", "pipe", "pipe"] }));
 }

@@ -1,0 +1,48 @@
+/** SIGKILL at every named point: all of them by `npm run soak -- faults`, here a few, others on each day. */
+import { expect, test } from "vitest";
+import { FAULT_POINTS, POINTS_OF_STEP } from "../../daemon/fault.ts";
+import { FaultStage } from "../support/faults.ts";
+import { Random } from "../support/random.ts";
+import { NOTHING } from "../support/stage.ts";
+
+const SAMPLE = 2;
+
+test(
+  "every fault point is passed by one of the scenarios, and every step of a deploy has points",
+  { timeout: 120_000 },
+  async () => {
+    await using stage = await FaultStage.open();
+    await stage.walk();
+    const { passed } = stage;
+    expect(FAULT_POINTS.filter((point) => !passed.has(point))).toEqual([]);
+    expect(
+      Object.values(POINTS_OF_STEP)
+        .flat()
+        .filter((point) => !FAULT_POINTS.includes(point)),
+    ).toEqual([]);
+  },
+);
+
+// Where a death is most delicate, always; then others.
+const ALWAYS = [
+  "deploy.weigh.before",
+  "drain.recorded",
+  "drain.signalled",
+  "upgrade.entered",
+  "recovery.resumed",
+] as const;
+const seed = Math.floor(Date.now() / 86_400_000);
+const others = FAULT_POINTS.filter((point) => !ALWAYS.some((each) => each === point));
+const sample = [...ALWAYS, ...new Random(seed).shuffle(others).slice(0, SAMPLE)];
+
+test(
+  `the daemon killed at ${sample.length} points is noticed by nobody (seed ${seed})`,
+  { timeout: 300_000 },
+  async () => {
+    await using stage = await FaultStage.open();
+    for (const point of sample) {
+      const { losses, wrong } = await stage.survive(point);
+      expect({ point, losses, wrong }).toEqual({ point, losses: losses.map(() => NOTHING), wrong: [] });
+    }
+  },
+);
