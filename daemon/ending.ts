@@ -1,11 +1,20 @@
 /** Ends processes: the signal to the process, time to finish, then SIGKILL to what is left of its group. */
 import type { Process } from "../handoff/process.ts";
+import type { ServiceConfig } from "./config/config.ts";
 import { groupMembers } from "./proc.ts";
 
 /** Nothing tells when the last member of a group has gone: it is looked at, at this distance. */
 const LOOK_MS = 100;
 /** Above it setTimeout fires at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** For what comes after the last drain. */
+const STOP_GRACE_MS = 5_000;
+
+/** The longest that a stop may take, in milliseconds: what runs drains as it was started, whatever the configuration says by now. */
+export function longestStopMs(all: readonly { readonly config: Pick<ServiceConfig, "drain"> }[]): number {
+  return Math.max(0, ...all.map(({ config: { drain } }) => drain.settleMs + drain.timeoutMs)) + STOP_GRACE_MS;
+}
 
 export interface Ended {
   /** Processes that outlived the time and were killed. */

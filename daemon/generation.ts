@@ -121,8 +121,7 @@ export class Generation {
 
   /** Whether its instances were told to end. */
   get told(): Pick<GenerationRecord, "signalledAt" | "isSignalled"> {
-    const { signalledAt, isSignalled } = this.#facts;
-    return { signalledAt, isSignalled };
+    return this.#facts;
   }
 
   get wasReady(): boolean {
@@ -229,10 +228,7 @@ export class Generation {
   /** Proves the generation, perhaps not for the first time; the outcome is the view's `verification`. */
   verify(now: number): void {
     const running = this.#proof.run(this, now, this.#work.signal);
-    this.#begin(async () => {
-      await running;
-      this.#hooks.onChange();
-    });
+    this.#begin(() => running.then(this.#hooks.onChange));
   }
 
   /**
@@ -254,10 +250,7 @@ export class Generation {
   /** Ends all work that no record tells of (proofs, restarts that are due); a drain's instants are recorded. */
   async pause(): Promise<void> {
     if (isEnding(this)) return;
-    this.#instances.stopComingBack();
-    this.#readiness.stop();
-    this.#queue.stop();
-    await this.#work.end(new CodedError("DAEMON_UPGRADING", "the daemon is being upgraded"));
+    await this.#stop(new CodedError("DAEMON_UPGRADING", "the daemon is being upgraded"));
   }
 
   /** What `pause` has ended is begun again, but for the look at its queue, which is the deploy's. */
@@ -275,12 +268,16 @@ export class Generation {
     this.#hooks.onChange();
   }
 
-  #end(): void {
-    // What was begun ends by it; a process that was just being started is then there to be ended.
-    const ended = this.#work.end(new CodedError("GENERATION_RETIRED", `${this.name} is being retired`));
+  #stop(reason: CodedError): Promise<void> {
     this.#instances.stopComingBack();
     this.#readiness.stop();
     this.#queue.stop();
+    return this.#work.end(reason);
+  }
+
+  #end(): void {
+    // What was begun ends by it; a process that was just being started is then there to be ended.
+    const ended = this.#stop(new CodedError("GENERATION_RETIRED", `${this.name} is being retired`));
     this.#retire(ended).catch((error: unknown) => {
       // Its slots stay its own: nobody else gets what may still be in use.
       this.#surroundings.log.error({ err: error, generation: this.name }, "a fault while retiring");

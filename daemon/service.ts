@@ -316,11 +316,6 @@ export class Service {
     if (this.state === "stopped" && !this.#isStopping) this.#firstStart.later();
   }
 
-  /** Gives what the instances have to the keeper, a new one that holds nothing yet. */
-  async keep(): Promise<void> {
-    for (const instance of this.generations.flatMap(({ instances }) => instances)) await instance.keep();
-  }
-
   // --- inside ---
 
   /** In the order in which they hold still; they go on in the other one. */

@@ -18,6 +18,7 @@ import type { Given } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Beginning } from "./beginning.ts";
 import type { Config, ServiceConfig } from "./config/config.ts";
+import { longestStopMs } from "./ending.ts";
 import { serviceLeaving, stopping } from "./errors.ts";
 import { keeperWithFaultPoints, reach } from "./fault.ts";
 import { healthOf } from "./health.ts";
@@ -40,8 +41,6 @@ import type { Surroundings } from "./surroundings.ts";
 import type { Parts } from "./upgrade-body.ts";
 import type { Inheritance } from "./upgrade-state.ts";
 import { listenerBody, serviceBody } from "./view.ts";
-
-const STOP_GRACE_MS = 5_000;
 
 export class Supervisor {
   readonly events: EventLog;
@@ -119,12 +118,11 @@ export class Supervisor {
     const supervisor = new Supervisor(config, log, beginning);
     const { inherited } = beginning;
     const { kept: stored, sockets } = sortGiven(beginning.given);
-    const hasStored = stored.size > 0;
     const kept = await supervisor.#openKeeper(inherited?.takeKept() ?? stored, inherited);
     try {
       reach("recovery.listed");
       supervisor.#isRecovery = kept.size > 0;
-      await supervisor.#begin({ kept, sockets }, hasStored, inherited);
+      await supervisor.#begin({ kept, sockets }, stored.size > 0, inherited);
     } catch (error) {
       // What a dead daemon has left stays with its keeper, for a start that succeeds.
       if (!supervisor.#isRecovery) await supervisor.#closeListeners();
@@ -234,9 +232,11 @@ export class Supervisor {
     return kept;
   }
 
+  /** Gives everything to the keeper, a new one that holds nothing yet. */
   async #keepAll(): Promise<void> {
     for (const listener of this.#listeners.values()) await listener.keep();
-    for (const service of this.#services.values()) await service.keep();
+    const generations = this.services.flatMap((service) => service.generations);
+    for (const instance of generations.flatMap(({ instances }) => instances)) await instance.keep();
   }
 
   /**
@@ -262,12 +262,7 @@ export class Supervisor {
 
   /** The longest that `stop` may take, in milliseconds: what runs drains as it was started, whatever the configuration says by now. */
   get longestStopMs(): number {
-    const configs = this.services.flatMap(({ config, generations }) => [
-      config,
-      ...generations.map((each) => each.config),
-    ]);
-    const drains = configs.map(({ drain }) => drain.settleMs + drain.timeoutMs);
-    return Math.max(0, ...drains) + STOP_GRACE_MS;
+    return longestStopMs(this.services.flatMap((service) => [service, ...service.generations]));
   }
 
   /** Ends every process at once: the second SIGTERM. */
@@ -311,7 +306,7 @@ export class Supervisor {
     const { leaving } = this.#reloader;
     const connections = this.count("recent");
     const queues = queuesOfMany(this.#listeners.values());
-    for (const service of this.#services.values()) {
+    for (const service of this.services) {
       for (const { marks, traffic } of service.generations) traffic.seen(openOf(marks, connections));
       // What it finds is shown by the next look: this one does not wait for it.
       service.reviewHeld().catch((error: unknown) => this.#log.error({ err: error }, "a fault"));

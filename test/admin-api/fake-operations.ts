@@ -57,8 +57,8 @@ export class FakeOperations implements Operations {
     this.events = events;
   }
 
-  upgrade(caller: Caller): Promise<Upgrade> {
-    this.callers.push(caller);
+  async upgrade(caller: Caller): Promise<Upgrade> {
+    this.#asked(caller);
     return Promise.resolve({ from: "0.1.0", to: "0.2.0", since: this.events.lastId });
   }
 
