@@ -49,11 +49,14 @@ export class Deploys {
     return latest !== undefined && isActive(latest) ? latest : null;
   }
 
-  /** Whether a deploy that is under way looks at this generation. */
+  /** Whether a deploy that is under way looks at this generation, or will once it goes on after the daemon's death. */
   watches(generation: number): boolean {
-    return [...this.#runners.values()].some(
-      ({ deployment: { from, to, fallback } }) =>
-        to === generation || from === generation || fallback === generation,
+    const underWay = [
+      ...[...this.#runners.values()].map(({ deployment }) => deployment),
+      ...this.#all.filter((deployment) => !isTerminal(deployment)),
+    ];
+    return underWay.some(
+      ({ from, to, fallback }) => to === generation || from === generation || fallback === generation,
     );
   }
 

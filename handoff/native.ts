@@ -197,7 +197,8 @@ interface NativeBinding {
   diagConnection(local: InetAddress, remote: InetAddress): DiagSocket | null;
   /**
    * Counts TCP sockets in `states` by SO_MARK, of both families, where (mark & mask) === value, in the kernel
-   * (INET_DIAG_BC_MARK_COND). Needs CAP_NET_ADMIN, else EPERM. Returns pairs [mark, count].
+   * (INET_DIAG_BC_MARK_COND): those that a process has, and not what waits in an accept queue. Needs CAP_NET_ADMIN, else
+   * EPERM. Returns pairs [mark, count].
    */
   countByMark(states: number, value: number, mask: number): [number, number][];
   /** UNIX_DIAG by inode with UDIAG_SHOW_RQLEN: the accept queue of a listening unix socket. */

@@ -304,7 +304,7 @@ Status CountByMark(uint32_t states, uint32_t value, uint32_t mask, std::map<uint
         [&](const uint8_t* bytes, size_t length) {
           InetSocket socket;
           if (!ParseInetSocket(bytes, length, &socket)) return false;
-          counts[socket.mark]++;
+          if (socket.inode != 0) counts[socket.mark]++;
           return true;
         });
     if (!status.ok()) return status;

@@ -625,6 +625,18 @@ describe("diagnosis", () => {
     expect(native.countByMark(established, 0x5c0000, 0xffff0000)).toEqual([]);
   });
 
+  it("counts by mark what a process has, and not what waits to be accepted", async () => {
+    const { fd, address } = listener(undefined, (socket) => {
+      native.setOption(socket, SO.SOL_SOCKET, SO.SO_MARK, 0x5b0003);
+    });
+    const established = 1 << TCP.ESTABLISHED;
+    await client(address);
+    await eventually("a connection that waits", () => native.listenQueue(fd).length === 1);
+    expect(native.countByMark(established, 0x5b0003, 0xffffffff)).toEqual([]);
+    await accepted(fd);
+    expect(native.countByMark(established, 0x5b0003, 0xffffffff)).toEqual([[0x5b0003, 1]]);
+  });
+
   it("counts by mark with CAP_NET_ADMIN only", async () => {
     const { stdout } = await runScript(
       `try { native.countByMark(2, 1, 1); } catch (error) { console.log(error.code); }`,
