@@ -21,7 +21,7 @@ import {
 import { CodedError } from "../handoff/coded-error.ts";
 import { Access, type Peer } from "./access.ts";
 import { audit, withoutTokens } from "./audit.ts";
-import { Door, type DoorKind, type Entrance } from "./door.ts";
+import { Door, DOOR_TIMES, type DoorKind, type DoorTimes, type Entrance } from "./door.ts";
 import { methodNotAllowed, routeUnknown } from "./errors.ts";
 import { type EventStreamsOptions, EventStreams } from "./event-stream.ts";
 import { Gate, pathOf, RATE_LIMITS, type RateLimits } from "./gate.ts";
@@ -52,6 +52,7 @@ export interface AdminServerOptions {
   readonly access?: Access;
   readonly streams?: EventStreamsOptions;
   readonly limits?: RateLimits;
+  readonly times?: DoorTimes;
 }
 
 export interface AdminServer {
@@ -72,6 +73,7 @@ export function createServer({
   access = new Access(),
   streams: streamOptions,
   limits = RATE_LIMITS,
+  times = DOOR_TIMES,
 }: AdminServerOptions): AdminServer {
   let handle: (request: IncomingMessage, response: ServerResponse) => void = () => undefined;
   const app = fastify({
@@ -156,7 +158,7 @@ export function createServer({
     app,
     async listenOn(descriptor, kind = { kind: "unix" }) {
       await app.ready();
-      const door = new Door(kind, entrances, { log, peerOf, handle });
+      const door = new Door(kind, entrances, { log, peerOf, handle, times });
       await door.listenOn(descriptor);
       doors.push(door);
       return door;
