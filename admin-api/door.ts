@@ -46,16 +46,27 @@ const CONNECTIONS = 1024;
 const SILENCE_MS = 120_000;
 const REFUSALS_LOGGED_EVERY_MS = 10_000;
 
-const OPTIONS = {
-  maxHeaderSize: HEADER_LIMIT,
-  headersTimeout: 10_000,
-  requestTimeout: 30_000,
-  keepAliveTimeout: 15_000,
-  // How late the two above may be noticed.
-  connectionsCheckingInterval: 2_000,
-} satisfies ServerOptions;
+/** In milliseconds: for how long a client may take to say what it wants. */
+export interface DoorTimes {
+  /** From the connection to the last header. */
+  readonly headersMs: number;
+  /** From the connection to the end of the body. */
+  readonly requestMs: number;
+  /** For TLS to be agreed on. */
+  readonly handshakeMs: number;
+  /** How late the first two may be noticed. */
+  readonly lookMs: number;
+}
+
+export const DOOR_TIMES: DoorTimes = {
+  headersMs: 10_000,
+  requestMs: 30_000,
+  handshakeMs: 10_000,
+  lookMs: 2_000,
+};
 
 export interface DoorOptions {
+  readonly times: DoorTimes;
   readonly log: FastifyBaseLogger;
   /** access.ts has the real one. Called once per connection of a unix door; what it throws closes the connection. */
   readonly peerOf: (socket: Socket) => Peer;
@@ -75,10 +86,10 @@ export class Door {
 
   /** `entrances` gets an entry for each request that comes in. Throws what the TLS library says of a bad certificate. */
   constructor(kind: DoorKind, entrances: WeakMap<IncomingMessage, Entrance>, options: DoorOptions) {
-    const { log, peerOf, handle } = options;
+    const { log, peerOf, handle, times } = options;
     const peers = new WeakMap<Socket, Peer>();
     this.kind = kind;
-    this.server = serverOf(kind, (request, response) => {
+    this.server = serverOf(kind, times, (request, response) => {
       const peer = peers.get(request.socket) ?? null;
       // Its connection was closed when the peer could not be asked for.
       if (kind.kind === "unix" && peer === null) return void request.socket.destroy();
@@ -139,14 +150,22 @@ export class Door {
 
 function serverOf(
   kind: DoorKind,
+  { headersMs, requestMs, handshakeMs, lookMs }: DoorTimes,
   handle: (request: IncomingMessage, response: ServerResponse) => void,
 ): Server {
-  if (kind.kind !== "tcp" || kind.tls === null) return createHttpServer(OPTIONS, handle);
+  const options = {
+    maxHeaderSize: HEADER_LIMIT,
+    headersTimeout: headersMs,
+    requestTimeout: requestMs,
+    keepAliveTimeout: 15_000,
+    connectionsCheckingInterval: lookMs,
+  } satisfies ServerOptions;
+  if (kind.kind !== "tcp" || kind.tls === null) return createHttpServer(options, handle);
   const { cert, key, clientCa } = kind.tls;
   // A certificate that is not of this CA is as good as none: whoever has a token needs no certificate.
   const clients = clientCa === null ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: false };
   return createHttpsServer(
-    { ...OPTIONS, cert, key, ...clients, minVersion: "TLSv1.2", handshakeTimeout: 10_000 },
+    { ...options, cert, key, ...clients, minVersion: "TLSv1.2", handshakeTimeout: handshakeMs },
     handle,
   );
 }

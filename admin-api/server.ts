@@ -21,7 +21,7 @@ import {
 import { CodedError } from "../handoff/coded-error.ts";
 import { Access, type Peer } from "./access.ts";
 import { audit, withoutTokens } from "./audit.ts";
-import { Door, type DoorKind, type Entrance } from "./door.ts";
+import { Door, DOOR_TIMES, type DoorKind, type DoorTimes, type Entrance } from "./door.ts";
 import { methodNotAllowed, routeUnknown } from "./errors.ts";
 import { type EventStreamsOptions, EventStreams } from "./event-stream.ts";
 import { Gate, pathOf, RATE_LIMITS, type RateLimits } from "./gate.ts";
@@ -54,6 +54,7 @@ export interface AdminServerOptions {
   readonly limits?: RateLimits;
   /** Of a server before this one, to go on with. */
   readonly idempotency?: Idempotency;
+  readonly times?: DoorTimes;
 }
 
 export interface AdminServer {
@@ -78,6 +79,7 @@ export function createServer({
   streams: streamOptions,
   limits = RATE_LIMITS,
   idempotency = new Idempotency(),
+  times = DOOR_TIMES,
 }: AdminServerOptions): AdminServer {
   let handle: (request: IncomingMessage, response: ServerResponse) => void = () => undefined;
   const app = fastify({
@@ -161,7 +163,7 @@ export function createServer({
     app,
     async listenOn(descriptor, kind = { kind: "unix" }) {
       await app.ready();
-      const door = new Door(kind, entrances, { log, peerOf, handle });
+      const door = new Door(kind, entrances, { log, peerOf, handle, times });
       await door.listenOn(descriptor);
       doors.push(door);
       return door;

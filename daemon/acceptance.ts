@@ -19,6 +19,8 @@ import { familyHolds, familyOf, socketsOf, commandOf } from "./proc.ts";
 const LOOK_SHARE = 1 / 50;
 const SHORTEST_LOOK_MS = 1;
 const LONGEST_LOOK_MS = 25;
+/** After so many vain searches (some 70 ms) someone else has the connection: an acceptor, which has the current generation's slots too. */
+const SEARCHES = 8;
 
 export interface Candidate {
   /** "api/3" */
@@ -52,8 +54,12 @@ export async function proveAccepting(
         listener.assertAlone(); // One that binds our own address by itself is told so.
         throw fail(whyNot(listener, slot, candidate));
       }
-      // One connection waits for its acceptor; a new one only when the application has ended it.
-      if (socket === null || socket.destroyed) socket = await knock(listener, slot, deadline, fail);
+      // One connection waits for its acceptor; a new one only when the application has ended it, or another process has it.
+      if (taken >= SEARCHES) socket?.destroy();
+      if (socket === null || socket.destroyed) {
+        socket = await knock(listener, slot, deadline, fail);
+        taken = 0;
+      }
       // With TCP_DEFER_ACCEPT the kernel queues nobody who is silent. An empty line is what HTTP servers skip (RFC 9112, 2.2).
       if (slot.defersAccept && socket.bytesWritten === 0) socket.write("\r\n");
       const { length } = slot.queue;

@@ -31,7 +31,8 @@ export async function acceptLeftovers(
     listener: listener.name,
     message: `${slot.queue.length} connections were left on slot ${slot.index} of ${listener.name}: an instance of the current release takes them`,
   });
-  slot.owner = `${config.name}/acceptor`;
+  const owner = `${config.name}/acceptor`;
+  slot.owner = owner;
   try {
     slot.assertFresh(listener.backlog);
     await run(placement, current, acceptors, surroundings);
@@ -46,7 +47,8 @@ export async function acceptLeftovers(
       "error",
     );
   } finally {
-    slot.owner = null;
+    // Whoever has been given it meanwhile keeps it.
+    if (slot.owner === owner) slot.owner = null;
   }
   return slot.queue.length;
 }

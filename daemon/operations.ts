@@ -25,6 +25,11 @@ import { deployBody, generationBody, serviceBody } from "./view.ts";
 
 const PAGE = 20;
 
+interface Known {
+  readonly service: Service;
+  readonly deployment: Deployment;
+}
+
 export class DaemonOperations implements Operations {
   readonly #supervisor: Supervisor;
 
@@ -119,8 +124,10 @@ export class DaemonOperations implements Operations {
     return page;
   }
 
-  getDeploy(id: string): Promise<Deploy> {
-    return findDeploy(this.#deploys, id);
+  async getDeploy(id: string): Promise<Deploy> {
+    // It is asked for again and again while someone waits for it: the others' answers are not made for that.
+    const known = this.#lookUp(id);
+    return known === null ? findDeploy(this.#deploys, id) : deployBody(known.deployment);
   }
 
   get #deploys(): Parameters<typeof findDeploy>[0] {
@@ -153,11 +160,18 @@ export class DaemonOperations implements Operations {
     return deploy;
   }
 
-  #find(id: string): { readonly service: Service; readonly deployment: Deployment } {
+  #find(id: string): Known {
+    const known = this.#lookUp(id);
+    if (known === null) throw deployUnknown(id);
+    return known;
+  }
+
+  /** null: it is not remembered; the history may have it. */
+  #lookUp(id: string): Known | null {
     for (const service of this.#supervisor.services) {
       const deployment = service.deploys.find((each) => each.id === id);
       if (deployment !== undefined) return { service, deployment };
     }
-    throw deployUnknown(id);
+    return null;
   }
 }

@@ -126,6 +126,8 @@ function misfit(error: ErrorObject, path: Path, words: SchemaWords, source: Sour
       return `${found} is too large; needed is ${expected}; write ${limit} or less`;
     case "minItems":
       return `the list is empty; needed is ${expected}; fill it or remove the key`;
+    case "maxItems":
+      return `the list has ${(error.data as unknown[]).length} entries, and ${limit} is the most; merge or remove some`;
     case "minProperties":
       return `the mapping is empty; ${words.description ?? "a key is needed"}; add one or remove the mapping`;
     case "minLength":

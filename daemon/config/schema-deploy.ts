@@ -1,5 +1,6 @@
 /** How a deploy goes, and when it goes back. */
 import { Optional as optional, Type } from "@sinclair/typebox";
+import { MAX_NETWORKS } from "../../handoff/network.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { commandLine, flag, list, mapping, oneOf, text, value, weight, whole } from "./schema-values.ts";
 
@@ -104,6 +105,8 @@ export const DeploySchema = mapping(
       list(value("network", { description: "A network, such as 10.1.0.0/16." }), {
         description: "Clients of these networks reach the candidate as soon as it has passed verification.",
         default: [],
+        // One program in the kernel has room for so many.
+        maxItems: MAX_NETWORKS,
       }),
     ),
     bake: optional(

@@ -82,7 +82,10 @@ export function text(words: Words) {
   return Type.String({ minLength: 1, "x-expected": "text", "x-value": "text", ...words });
 }
 
-export function list<T extends TSchema>(items: T, words: Words & { readonly minItems?: number }) {
+export function list<T extends TSchema>(
+  items: T,
+  words: Words & { readonly minItems?: number; readonly maxItems?: number },
+) {
   return Type.Array(items, { "x-expected": "a list, as in [a, b]", ...words });
 }
 

@@ -13,7 +13,7 @@ import { Client } from "../../admin-api/client.ts";
 import type { Access, Peer } from "../../admin-api/access.ts";
 import type { RateLimits } from "../../admin-api/gate.ts";
 import type { EventStreamsOptions } from "../../admin-api/event-stream.ts";
-import type { Door } from "../../admin-api/door.ts";
+import type { Door, DoorTimes } from "../../admin-api/door.ts";
 import type { UnixCaller } from "../../admin-api/operations.ts";
 import { type AdminServer, createServer } from "../../admin-api/server.ts";
 import { native } from "../../handoff/native.ts";
@@ -65,13 +65,14 @@ export interface ServingOptions {
   readonly peerOf?: (socket: Socket) => Peer;
   readonly access?: Access;
   readonly limits?: RateLimits;
+  readonly times?: DoorTimes;
   /** Where to listen: by default in a new directory. */
   readonly path?: string;
 }
 
 /** Everything is closed and removed when the test has finished. */
 export async function serve(options: ServingOptions = {}): Promise<Serving> {
-  const { operations = new FakeOperations(), streams = {}, access, limits } = options;
+  const { operations = new FakeOperations(), streams = {}, access, limits, times } = options;
   const peerOf: (socket: Socket) => Peer = options.peerOf ?? (() => ROOT);
   const path = options.path ?? join(await temporaryDirectory(), "admin.sock");
   const log: LogLine[] = [];
@@ -82,6 +83,7 @@ export async function serve(options: ServingOptions = {}): Promise<Serving> {
     streams,
     ...(access !== undefined && { access }),
     ...(limits !== undefined && { limits }),
+    ...(times !== undefined && { times }),
   });
   const door = await server.listenOn(listeningOn(path));
   onTestFinished(() => server.close());

@@ -1,9 +1,8 @@
-import { createHash } from "node:crypto";
-import { performance } from "node:perf_hooks";
+import { createHash, timingSafeEqual } from "node:crypto";
 
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 
-import { findToken, mintToken, parseTokens } from "../../admin-api/tokens.ts";
+import { comparison, findToken, mintToken, parseTokens } from "../../admin-api/tokens.ts";
 import { hasCode } from "../../handoff/coded-error.ts";
 import { keyRing } from "./tcp.ts";
 
@@ -94,25 +93,21 @@ test.each([
   expect(() => mintToken(request)).toThrow();
 });
 
-test("how long a look-up takes does not tell how much of a token was right, nor whose it is", () => {
+test("every token is compared in constant time with every entry, by digests of one length", () => {
   const more = Array.from({ length: 40 }, (_, index) => ({ name: `t${index}`, role: "read" as const }));
   const { entries, tokens } = keyRing(more);
-  const candidates = {
-    first: tokens["reader"] ?? "",
-    last: tokens["t39"] ?? "",
-    almost: `${(tokens["reader"] ?? "").slice(0, -1)}!`,
-    nothing: "hd_".padEnd(46, "x"),
-  };
-  // The fastest of many: what disturbs only ever adds. Interleaved, so that it disturbs all of them.
-  const best = new Map<string, number>();
-  for (let round = 0; round < 400; round += 1) {
-    for (const [name, token] of Object.entries(candidates)) {
-      const startedAt = performance.now();
-      for (let n = 0; n < 10; n += 1) findToken(entries, token);
-      best.set(name, Math.min(best.get(name) ?? Infinity, performance.now() - startedAt));
-    }
+  const first = tokens["reader"] ?? "";
+  const compared = vi.spyOn(comparison, "isEqual");
+  onTestFinished(() => compared.mockRestore());
+  // The first, the last, one that is almost right, and others that are nothing at all.
+  for (const token of [first, tokens["t39"] ?? "", `${first.slice(0, -1)}!`, "", "x".repeat(4096)]) {
+    compared.mockClear();
+    findToken(entries, token);
+    const digest = createHash("sha256").update(token).digest();
+    expect(compared.mock.calls).toEqual(
+      entries.map(({ credential }) => [credential.kind === "token" && credential.digest, digest]),
+    );
   }
-  const times = [...best.values()];
-  // An early exit at the first of 43 entries would be a factor of several.
-  expect(Math.max(...times) / Math.min(...times)).toBeLessThan(1.6);
+  compared.mockRestore();
+  expect(comparison.isEqual).toBe(timingSafeEqual);
 });

@@ -871,6 +871,35 @@ describe("a poll", () => {
     expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "called\n", stderr: "" });
   });
 
+  it("is collected with all that its callback knows once it is closed, whether it was ever called or not", async () => {
+    const { code, stdout, stderr } = await runScript(`
+      require("node:v8").setFlagsFromString("--expose-gc");
+      const gc = require("node:vm").runInNewContext("gc");
+      const owners = [];
+      const own = (fd) => {
+        const owner = { poll: new native.Poll(fd, () => owner.poll.close()) };
+        owner.poll.start();
+        owners.push(new WeakRef(owner));
+        return owner;
+      };
+      const one = () => {
+        own(native.pipe()[0]).poll.close();
+        const [reader, writer] = native.pipe();
+        native.close(writer);
+        own(reader);
+      };
+      const look = (times) => {
+        gc();
+        const left = owners.filter((each) => each.deref() !== undefined).length;
+        if (left === 0 || times === 0) console.log(owners.length, "made,", left, "left");
+        else setTimeout(look, 10, times - 1);
+      };
+      for (let n = 0; n < 50; n++) setTimeout(one, n);
+      setTimeout(look, 100, 100);
+    `);
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "100 made, 0 left\n", stderr: "" });
+  });
+
   it("ends with its worker: by return, by process.exit in the callback, by terminate, and in the main thread", async () => {
     const { code, stdout, stderr } = await runScript(`
       const { Worker } = require("node:worker_threads");

@@ -40,6 +40,7 @@ const BAD: readonly (readonly [file: string, line: number, phrases: readonly str
   ["environment-name", 7, ['"MY-VAR" cannot be used here', 'letters, digits and "_"', "rename it"]],
   ["environment-reserved", 7, ["LISTEN_FDS is set by handoffd", "remove it"]],
   ["environment-file-missing", 7, ["cannot be read", "ENOENT", "correct the path"]],
+  ["pin-too-many", 8, ["services.api.deploy.pin", "the list has 129 entries", "128 is the most", "merge"]],
   ["version-number", 7, ["1.10 is a number", "1.10 into 1.1", 'write it in quotes: "1.10"']],
   ["version-pattern", 7, ['"../etc" does not fit', "beginning with a letter or digit"]],
   ["version-missing", 7, ['{version} is used and there is no "version"', "add version:"]],
