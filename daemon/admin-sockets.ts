@@ -1,20 +1,30 @@
 /**
  * The sockets by which the daemon is spoken to, opened here and nowhere else: who is to hold them over the daemon's
  * death gets them from here. They are the daemon's own; no generation gets one.
+ *
+ * systemd's fdstore holds them: whoever connects while it starts the next daemon waits for that. handoff-keeper does not, since nobody
+ * may ever start another daemon there: a client is refused at once.
  */
 import { chmodSync, chownSync, rmSync } from "node:fs";
 import { formatHostPort, type TcpAddress } from "../handoff/address.ts";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
+import { FdStore } from "../handoff/fdstore.ts";
 import { native, SO } from "../handoff/native.ts";
 import type { AdminSocketConfig, Config } from "./config/config.ts";
 import { addressNotHad, adminSocketInUse, cannotPrepare } from "./errors.ts";
-import type { Inheritance } from "./upgrade-state.ts";
 
 const BACKLOG = 512;
 
-/** As an image of the daemon names them for the next. */
-type AdminSocketName = "admin/socket" | "admin/http" | "admin/metrics";
+/** As the store, and an image of the daemon, names them for the next. */
+const ADMIN_SOCKETS = ["admin/socket", "admin/http", "admin/metrics"] as const;
+type AdminSocketName = (typeof ADMIN_SOCKETS)[number];
+
+/** What there is already. */
+interface Source {
+  /** The caller's from here on. */
+  readonly take: (name: AdminSocketName) => Descriptor | null;
+}
 
 /** Bound and listening. They are the holder's. */
 export interface AdminSockets extends Disposable {
@@ -23,13 +33,61 @@ export interface AdminSockets extends Disposable {
   readonly metrics: Descriptor | null;
 }
 
+/** Those of the daemon before. What is not taken is closed with it. */
+export interface StoredAdminSockets extends Source, Disposable {
+  /** What systemd's store holds of them. */
+  readonly names: readonly AdminSocketName[];
+}
+
+/**
+ * Takes them out of what systemd's store gave. One that is not where the configuration wants it by now is let go of, so that its
+ * address is free.
+ */
+export async function storedAdminSockets(
+  kept: Map<string, Descriptor>,
+  { admin, metrics }: Pick<Config, "admin" | "metrics">,
+): Promise<StoredAdminSockets> {
+  const isUsable: Readonly<Record<AdminSocketName, (found: Descriptor) => boolean>> = {
+    "admin/socket": (found) => isBoundTo(found, admin.socket.path),
+    "admin/http": (found) => admin.http !== null && isAt(found, admin.http.address),
+    "admin/metrics": (found) => metrics !== null && isAt(found, metrics.address),
+  };
+  const stored = new Map<AdminSocketName, Descriptor>();
+  const wrong = new Map<AdminSocketName, Descriptor>();
+  for (const name of ADMIN_SOCKETS) {
+    const found = kept.get(name);
+    if (found !== undefined) (isUsable[name](found) ? stored : wrong).set(name, found);
+    kept.delete(name);
+  }
+  await forgetAdminSockets(wrong);
+  for (const descriptor of wrong.values()) descriptor.close();
+  return {
+    names: [...stored.keys()],
+    take: (name) => {
+      const found = stored.get(name) ?? null;
+      stored.delete(name);
+      if (found !== null && name === "admin/socket") giveAccess(admin.socket);
+      return found;
+    },
+    [Symbol.dispose]: () => {
+      for (const left of stored.values()) left.close();
+    },
+  };
+}
+
+/** Has systemd close those of `kept`: where no daemon can run, clients are better refused than left waiting. */
+export async function forgetAdminSockets(kept: ReadonlyMap<string, unknown>): Promise<void> {
+  const names = ADMIN_SOCKETS.filter((name) => kept.has(name));
+  if (names.length > 0) await FdStore.find(process.env, names)?.remove(names);
+}
+
 /**
  * Throws a CodedError when one cannot be had, and then none is left
- * open. Those of `inherited` are the ones that this image goes on with.
+ * open. Those that `source` has are the ones that are gone on with.
  */
 export function openAdminSockets(
   { admin, metrics }: Pick<Config, "admin" | "metrics">,
-  inherited: Pick<Inheritance, "take"> | null,
+  source: Source,
 ): AdminSockets {
   const opened: Descriptor[] = [];
   const keep = (descriptor: Descriptor): Descriptor => {
@@ -41,11 +99,11 @@ export function openAdminSockets(
   };
   try {
     // The unix socket last: it replaces what a dead daemon has left, and the others may fail.
-    const given = (name: AdminSocketName) => inherited?.take(name) ?? null;
     const { http: api } = admin;
-    const http = api === null ? null : keep(given("admin/http") ?? openTcp(api.address, "admin.http"));
-    const own = metrics === null ? null : keep(given("admin/metrics") ?? openTcp(metrics.address, "metrics"));
-    const unix = keep(given("admin/socket") ?? openUnix(admin.socket));
+    const http = api === null ? null : keep(source.take("admin/http") ?? openTcp(api.address, "admin.http"));
+    const own =
+      metrics === null ? null : keep(source.take("admin/metrics") ?? openTcp(metrics.address, "metrics"));
+    const unix = keep(source.take("admin/socket") ?? openUnix(admin.socket));
     return { unix, http, metrics: own, [Symbol.dispose]: dispose };
   } catch (error) {
     dispose();
@@ -80,15 +138,14 @@ function openTcp(address: TcpAddress, key: string): Descriptor {
 }
 
 /** Replaces the leftover of a dead daemon, never a socket that someone listens on. */
-function openUnix({ path, mode, group }: AdminSocketConfig): Descriptor {
+function openUnix(socket: AdminSocketConfig): Descriptor {
+  const { path } = socket;
   if (isListening(path)) throw adminSocketInUse(path);
   const descriptor = new Descriptor(native.socket("unix", "stream", true));
   try {
     rmSync(path, { force: true });
     native.bind(descriptor.fd, { family: "unix", path });
-    chmodSync(path, mode);
-    const gid = group === null ? null : native.lookupGroup(group);
-    if (gid !== null) chownSync(path, -1, gid);
+    giveAccess(socket);
     native.listen(descriptor.fd, BACKLOG);
     return descriptor;
   } catch (error) {
@@ -96,6 +153,23 @@ function openUnix({ path, mode, group }: AdminSocketConfig): Descriptor {
     const why = hasCode(error, "ENOENT") ? "its directory does not exist" : messageOf(error);
     throw cannotPrepare(path, `the admin socket cannot be opened: ${why}`, error);
   }
+}
+
+function giveAccess({ path, mode, group }: AdminSocketConfig): void {
+  chmodSync(path, mode);
+  const gid = group === null ? null : native.lookupGroup(group);
+  if (gid !== null) chownSync(path, -1, gid);
+}
+
+/** Whether it is the one that is found at that path. */
+function isBoundTo(descriptor: Descriptor, path: string): boolean {
+  const bound = native.localAddress(descriptor.fd);
+  return bound.family === "unix" && bound.path === path && isListening(path);
+}
+
+function isAt(descriptor: Descriptor, { host, port }: TcpAddress): boolean {
+  const bound = native.localAddress(descriptor.fd);
+  return bound.family !== "unix" && bound.host === host && (port === 0 || bound.port === port);
 }
 
 function isListening(path: string): boolean {
@@ -109,7 +183,7 @@ function isListening(path: string): boolean {
   }
 }
 
-/** The descriptors that the next image goes on with. They stay the holder's. */
+/** The descriptors that the next daemon goes on with. They stay the holder's. */
 export function namesOf({ unix, http, metrics }: AdminSockets): ReadonlyMap<AdminSocketName, number> {
   return new Map([
     ["admin/socket", unix.fd] as const,

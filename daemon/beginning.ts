@@ -1,6 +1,6 @@
 /** How a daemon came into the world, and how it goes on as another. */
 import type { Upgrade } from "../admin-api/schemas.ts";
-import type { Given } from "../handoff/service-manager.ts";
+import type { sortGiven } from "../handoff/fdstore.ts";
 import type { ReloadSources } from "./reload.ts";
 import type { Inheritance } from "./upgrade-state.ts";
 
@@ -8,7 +8,9 @@ export interface Beginning {
   /** What a reload reads. */
   readonly sources: ReloadSources;
   /** By the service manager. It is the supervisor's. */
-  readonly given: readonly Given[];
+  readonly given: ReturnType<typeof sortGiven>;
+  /** Of that the daemon's own sockets, by what the service manager calls them, which somebody else has taken. */
+  readonly own: readonly string[];
   /** null: it was started. */
   readonly inherited: Inheritance | null;
   /** See Operations.upgrade. */

@@ -8,6 +8,7 @@
 import { appendFileSync, readFileSync, rmSync } from "node:fs";
 import { PHASES, type Phase } from "../deploy/deployment.ts";
 import type { Fleet, Step } from "../deploy/fleet.ts";
+import type { advanceHold } from "../deploy/hold.ts";
 import type { Keeper } from "../handoff/keeper.ts";
 
 /** What a deploy does to the world: between its record and the act, and after the act. */
@@ -23,7 +24,8 @@ const ACTS = {
 } satisfies Record<Act, true>;
 
 /** Of them, what a hold does: it has no record but the service's own, written before the first. */
-const ACTS_OF_HOLD = ["start", "weigh", "retire"] as const;
+type ActOfHold = keyof Parameters<typeof advanceHold>[0];
+const ACTS_OF_HOLD = { start: true, weigh: true, retire: true } satisfies Record<ActOfHold, true>;
 
 /** Names of what a keeper holds begin so. */
 const KEPT = ["slot", "notify", "channel"] as const;
@@ -46,6 +48,12 @@ const OTHERS = [
   "snapshot.live.written",
   "snapshot.live.unlinked",
   "snapshot.live.renamed",
+  // What is new is open; that is written down; all of it holds. Then what was removed has ended, and is closed.
+  "reload.opened",
+  "reload.written",
+  "reload.committed",
+  "reload.ended",
+  "reload.closed",
   "recovery.listed",
   "recovery.read",
   "recovery.listeners",
@@ -63,7 +71,7 @@ const OTHERS = [
 export type FaultPoint =
   | `deploy.record.${Phase}.${"before" | "after"}`
   | `deploy.${Act}.${"before" | "after"}`
-  | `hold.${(typeof ACTS_OF_HOLD)[number]}.${"before" | "after"}`
+  | `hold.${ActOfHold}.${"before" | "after"}`
   | `keeper.put.${(typeof KEPT)[number]}.${"before" | "after"}`
   | (typeof OTHERS)[number];
 
@@ -86,7 +94,7 @@ export const POINTS_OF_STEP: Readonly<Record<Step["do"], readonly FaultPoint[]>>
 export const FAULT_POINTS: readonly FaultPoint[] = [
   ...(Object.keys(PHASES) as Phase[]).flatMap((phase) => around(`deploy.record.${phase}`)),
   ...(Object.keys(ACTS) as Act[]).flatMap((act) => around(`deploy.${act}`)),
-  ...ACTS_OF_HOLD.flatMap((act) => around(`hold.${act}`)),
+  ...(Object.keys(ACTS_OF_HOLD) as ActOfHold[]).flatMap((act) => around(`hold.${act}`)),
   ...KEPT.flatMap((kind) => around(`keeper.put.${kind}`)),
   ...OTHERS,
 ];

@@ -4,6 +4,7 @@ import { advanceHold, decideHold, type Hold, type HoldRequest, type Standing } f
 import { withFaultPoints } from "./fault.ts";
 import type { Roster } from "./roster.ts";
 import type { ServiceFleet } from "./service-fleet.ts";
+import type { ServiceRecord } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** As it is shown. */
@@ -45,6 +46,12 @@ export class Holding {
       by: hold.requestedBy,
       idles: hold.idles,
     });
+    this.advance();
+  }
+
+  /** Of a service of which nothing lives any more. */
+  restore(record: Pick<ServiceRecord, "hold"> | null): void {
+    this.#roster.hold = record?.hold ?? null;
     this.advance();
   }
 

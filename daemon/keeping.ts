@@ -24,6 +24,8 @@ export interface KeepingOptions {
   readonly say: (event: EventDraft, level: "warn" | "error") => void;
   /** Puts everything that has to be held; to a keeper that holds nothing yet. */
   readonly keepAll: () => Promise<void>;
+  /** What else systemd's store has: the daemon's own sockets. */
+  readonly own: readonly string[];
 }
 
 export class Keeping implements Keeper {
@@ -53,7 +55,7 @@ export class Keeping implements Keeper {
       await keeping.#goOn(given, before.stored);
       return { keeping, kept: given };
     }
-    const store = FdStore.find(options.environment, given.keys());
+    const store = FdStore.find(options.environment, [...given.keys(), ...options.own]);
     const old = KeeperProcess.connect(keeping.#path);
     const kept = old === null ? given : merge(await old.list(), given);
     if (store !== null && kept.size <= store.max) {
@@ -98,6 +100,31 @@ export class Keeping implements Keeper {
       this.#fallingBack ??= this.#fallBack(store, error).finally(() => (this.#fallingBack = null));
       await this.#fallingBack;
       await this.#keeper.put(name, fd);
+    }
+  }
+
+  /**
+   * The daemon's own sockets, where their holder is who starts the next daemon too: clients wait for that one. Without room, or without
+   * an answer, they are refused meanwhile, as where handoff-keeper is used.
+   */
+  async keepOwn(sockets: ReadonlyMap<string, number>): Promise<void> {
+    const store = this.#keeper;
+    if (!(store instanceof FdStore)) return;
+    try {
+      for (const [name, fd] of sockets) await store.put(name, fd);
+    } catch (error) {
+      this.#options.log.warn({ err: error }, "the admin sockets are not held outside the daemon");
+    }
+  }
+
+  /** No other daemon follows: clients are to be refused. */
+  async letGoOfOwn(names: Iterable<string>): Promise<void> {
+    const store = this.#keeper;
+    if (!(store instanceof FdStore)) return;
+    try {
+      await store.remove([...names]);
+    } catch (error) {
+      this.#options.log.warn({ err: error }, "the admin sockets are held on");
     }
   }
 

@@ -10,6 +10,7 @@
 import type { Listener } from "../handoff/listener.ts";
 import { refuseNew, refusesNew } from "../handoff/refuse.ts";
 import type { ListenerConfig } from "./config/config.ts";
+import { reach } from "./fault.ts";
 import type { Service } from "./service.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 import { holdAside } from "./steer.ts";
@@ -80,6 +81,7 @@ export class Leaving {
   /** Returns when every process of it has ended; nothing is left of it then but its record. */
   async endService(service: Service): Promise<void> {
     await service.stop();
+    reach("reload.ended");
     this.#estate.store.forgetVersion(service.name);
     this.#estate.services.delete(service.name);
     this.#services.delete(service.name);
@@ -140,6 +142,7 @@ export class Leaving {
     listeners.delete(listener.name);
     listener.close().then(
       (lost) => {
+        reach("reload.closed");
         this.#listeners.delete(listener.name);
         const waiting = lost === 0 ? "" : `; ${lost} connections that nobody took were reset`;
         const message = `${listener.name} (${listener.address}) is removed${waiting}`;

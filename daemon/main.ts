@@ -6,11 +6,12 @@ import { pino, type Logger } from "pino";
 import { peerOf } from "../admin-api/access.ts";
 import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
+import { sortGiven } from "../handoff/fdstore.ts";
 import { native } from "../handoff/native.ts";
 import { takeGiven } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
 import { AdminAccess } from "./admin-access.ts";
-import { openAdminSockets } from "./admin-sockets.ts";
+import { forgetAdminSockets, openAdminSockets, storedAdminSockets } from "./admin-sockets.ts";
 import type { Beginning } from "./beginning.ts";
 import { configFromArguments } from "./config/arguments.ts";
 import type { Config } from "./config/config.ts";
@@ -47,14 +48,16 @@ const EXIT_CONFIGURATION = 2;
 export async function run(options: RunOptions): Promise<number> {
   if (options.tryUpgrade === true) return tryUpgrade(options);
   // First of all: nothing that is started from here on may have what the service manager or the image before left to this one.
-  const given = takeGiven(process.env, process.pid);
+  const given = sortGiven(takeGiven(process.env, process.pid));
   using inherited = Inheritance.receive(process.env);
   if (inherited !== null) reach("upgrade.entered");
   const program = new StartedProgram();
+  const before = new Map(given.kept);
   let config: Config;
   try {
     config = configure(options);
   } catch (error) {
+    await forgetAdminSockets(before);
     return complain(error);
   }
   for (const warning of config.warnings) process.stderr.write(`warning: ${warning}\n`);
@@ -65,6 +68,7 @@ export async function run(options: RunOptions): Promise<number> {
     if (error instanceof CodedError)
       log.fatal({ code: error.code, detail: error.message }, "the daemon cannot run");
     else log.fatal({ err: error }, "the daemon cannot run");
+    await forgetAdminSockets(before);
     return complain(error);
   }
 }
@@ -128,7 +132,7 @@ async function serve(
   config: Config,
   log: Logger,
   program: StartedProgram,
-  { load, given, inherited }: Omit<Beginning, "upgrade" | "sources"> & { readonly load: () => Config },
+  { load, given, inherited }: Pick<Beginning, "given" | "inherited"> & { readonly load: () => Config },
 ): Promise<number> {
   const stop = stopSignal(log);
   const { runtime } = config.paths;
@@ -138,13 +142,15 @@ async function serve(
   const manager = new ServiceManager(process.env, log);
   // Bound first: what can fail should fail before anything is started.
   const access = new AdminAccess(config.admin);
-  using sockets = openAdminSockets(config, inherited);
+  using stored = await storedAdminSockets(given.kept, config);
+  using sockets = openAdminSockets(config, inherited ?? stored);
   const upgrade: Upgrade = new Upgrade(program, () =>
     bodyOf(lockFile, () => supervisor.parts, supervisor.events, front),
   );
   const supervisor: Supervisor = await Supervisor.open(config, log, {
     sources: { load, readAccess: () => access.prepare(config.admin) },
     given,
+    own: stored.names,
     inherited,
     upgrade: (requestedBy) => upgrade.begin(requestedBy),
   });
@@ -153,6 +159,7 @@ async function serve(
   const front: Front = new Front({ operations, log, peerOf, config, sockets, access, after });
   const where = await front.open();
   if (inherited !== null) reach("upgrade.opened");
+  else await supervisor.parts.keeping?.keepOwn(front.descriptors);
   log.info({ version: packageVersion(), pid: process.pid, ...where }, "handoffd is up");
   manager.tell("READY=1");
   manager.follow(supervisor.events, () => statusLine(supervisor.status()));
@@ -162,6 +169,7 @@ async function serve(
   await upgrade.cancel();
   if ((await manager.isRestarting()) && supervisor.leave()) {
     manager.tell("STOPPING=1");
+    await front.pause();
     log.info("handoffd leaves everything to the daemon that systemd starts next");
     return EXIT_DONE;
   }
@@ -175,6 +183,8 @@ async function serve(
 
 /** The API answers until the services have drained: who waits for a deploy learns how it ended. */
 async function close(front: Front, supervisor: Supervisor): Promise<void> {
+  const { keeping } = supervisor.parts;
+  await keeping?.letGoOfOwn(front.descriptors.keys());
   await supervisor.stop();
   await front.close();
 }

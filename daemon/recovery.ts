@@ -38,6 +38,29 @@ export function recoveredEvent(source: RecoverySource, inherited: Inheritance | 
 }
 
 /**
+ * What was lost with whoever had kept it, a sentence for each service; none after an orderly end or a reboot, of which no generation is
+ * written down. `before` as the records were read, `now` as they are gone on with.
+ */
+export function lossEvents(
+  source: RecoverySource | null,
+  before: ReadonlyMap<string, ServiceRecord | null>,
+  now: ReadonlyMap<string, ServiceRecord | null>,
+): EventDraft[] {
+  return [...before].flatMap(([service, record]) => {
+    const opened = "the daemon, its keeper and its instances have all ended: its listeners are opened again";
+    if (source === null && (record?.generations.length ?? 0) > 0)
+      return [{ type: "service.lost", service, message: `${service}: ${opened}, ${RESET}` }];
+    const has = (one: ServiceRecord | null | undefined): boolean =>
+      one?.generations.some(({ number }) => number === record?.hold?.to) === true;
+    if (!has(record) || has(now.get(service))) return [];
+    const message = `${service} is held, and its queue had no other holder than the daemon and its keeper: it is opened again, ${RESET}`;
+    return [{ type: "service.lost", service, message }];
+  });
+}
+
+const RESET = "and connections that waited were reset";
+
+/**
  * A pinned connection must arrive in exactly its slot, in each, before a weight is changed. Where it does not, the kernel's
  * program stays as it is: it was right when it was attached, and the listener's deploys fail with the same reason.
  */

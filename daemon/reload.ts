@@ -11,6 +11,7 @@ import type { Listener } from "../handoff/listener.ts";
 import { UnixListener } from "../handoff/unix-listener.ts";
 import type { Config, ListenerConfig, ServiceConfig } from "./config/config.ts";
 import { reloadInProgress, reloadRefused, reloadWithoutFile, upgradeInProgress } from "./errors.ts";
+import { reach } from "./fault.ts";
 import type { InventoryFile } from "./inventory.ts";
 import { type Estate, Leaving, mayComeBackTo, uses } from "./leaving.ts";
 import { planReload, type ReloadPlan } from "./reload-plan.ts";
@@ -96,6 +97,7 @@ export class Reloader {
       const admit = this.#estate.readAccess();
       const prepared = await this.#prepare(plan);
       this.#commit(plan, wanted, prepared);
+      reach("reload.committed");
       admit();
       const answer = this.#answer(plan, wanted);
       this.#say(answer, requestedBy);
@@ -142,9 +144,11 @@ export class Reloader {
       const records = new Map(plan.services.added.map(({ name }) => [name, this.#estate.store.read(name)]));
       for (const config of plan.listeners.added) opened.push(await this.#estate.openListener(config));
       for (const { config } of plan.listeners.changed) undo.push(this.#change(config));
+      reach("reload.opened");
       // The daemon may have been told to end meanwhile.
       this.#estate.assertRunning();
       this.#writeDown(plan.listeners.added, plan.services.added);
+      reach("reload.written");
       return { opened, records };
     } catch (error) {
       for (const back of undo.reverse()) back();

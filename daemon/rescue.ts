@@ -122,13 +122,19 @@ function linkOf(pid: number, fd: number): string {
 
 /**
  * The record with the indices that the slots have by now. A generation that lives and has none of them any more cannot get a
- * connection: it has no role from here on, and is drained.
+ * connection: it has no role from here on, and is drained. One that held a queue has no process to live in: it is forgotten, and
+ * the hold, which stands, opens its slots again.
  */
 export function withIndices(
   record: ServiceRecord,
   indexOf: (generation: GenerationRecord, listener: string) => number | null,
 ): ServiceRecord {
-  const generations = record.generations.map((generation): GenerationRecord => {
+  const lives = record.generations.filter(
+    (generation) =>
+      generation.number !== record.hold?.to ||
+      Object.keys(generation.slots).some((name) => indexOf(generation, name) !== null),
+  );
+  const generations = lives.map((generation): GenerationRecord => {
     const slots = Object.keys(generation.slots).flatMap((name) => {
       const index = indexOf(generation, name);
       return index === null ? [] : [[name, index] as const];
@@ -137,8 +143,9 @@ export function withIndices(
     const moved = { ...generation, slots: Object.fromEntries(slots) };
     return isWhole ? moved : { ...moved, state: "draining", weight: 0 };
   });
-  const cut = new Set(generations.filter(({ state }) => state === "draining").map(({ number }) => number));
-  const role = (number: number | null): number | null => (number !== null && cut.has(number) ? null : number);
+  const able = new Set(generations.filter(({ state }) => state !== "draining").map(({ number }) => number));
+  const role = (number: number | null): number | null =>
+    number !== null && able.has(number) ? number : null;
   const { current, candidate, previous } = record;
   return {
     ...record,

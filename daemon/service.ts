@@ -137,13 +137,14 @@ export class Service {
 
   // --- coming up ---
 
-  /** Starts the remembered, else the configured version. What became of it is a deploy like any other. */
+  /** Starts the remembered, else the configured version, by a deploy like any other. What was held when all died is held again. */
   async begin(record: ServiceRecord | null): Promise<void> {
     this.#remember(record);
     // Nothing of a deploy that was under way runs any more.
     this.#deploys.endInterrupted(Date.now());
     await this.#idle.findHolders();
-    this.#firstStart.now();
+    this.#holding.restore(record);
+    if (this.held === null) this.#firstStart.now();
   }
 
   /**

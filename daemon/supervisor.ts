@@ -9,7 +9,6 @@ import type { MetricsPage } from "../admin-api/operations.ts";
 import type { Health, Reload, Status, Upgrade as UpgradeBody } from "../admin-api/schemas.ts";
 import { isTerminal } from "../deploy/deployment.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
-import { sortGiven } from "../handoff/fdstore.ts";
 import { type Keeper, NO_KEEPER } from "../handoff/keeper.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { native } from "../handoff/native.ts";
@@ -18,6 +17,7 @@ import type { Given } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Beginning } from "./beginning.ts";
 import type { Config, ServiceConfig } from "./config/config.ts";
+import { closeListeners } from "./closing.ts";
 import { longestStopMs } from "./ending.ts";
 import { serviceLeaving, stopping } from "./errors.ts";
 import { keeperWithFaultPoints, reach } from "./fault.ts";
@@ -30,7 +30,7 @@ import { type Marks, openMarks, openOf } from "./marks.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { heldListeners, leftBehind } from "./left-behind.ts";
 import { sceneOf } from "./metrics/gauges.ts";
-import { recoveredEvent, sourceOf } from "./recovery.ts";
+import { lossEvents, recoveredEvent, sourceOf } from "./recovery.ts";
 import { Reloader } from "./reload.ts";
 import { moved, type RescuedSlot, rescueSlots } from "./rescue.ts";
 import { Service } from "./service.ts";
@@ -117,8 +117,8 @@ export class Supervisor {
   static async open(config: Config, log: Logger, beginning: Beginning): Promise<Supervisor> {
     const supervisor = new Supervisor(config, log, beginning);
     const { inherited } = beginning;
-    const { kept: stored, sockets } = sortGiven(beginning.given);
-    const kept = await supervisor.#openKeeper(inherited?.takeKept() ?? stored, inherited);
+    const { kept: stored, sockets } = beginning.given;
+    const kept = await supervisor.#openKeeper(inherited?.takeKept() ?? stored, beginning);
     try {
       reach("recovery.listed");
       supervisor.#isRecovery = kept.size > 0;
@@ -177,6 +177,7 @@ export class Supervisor {
       if (source === "upgrade") this.#metrics.upgraded("succeeded");
       this.#surroundings.say(recoveredEvent(source, inherited));
     }
+    for (const event of lossEvents(source, read, records)) this.#surroundings.say(event, "warn");
     for (const [name, service] of this.#services)
       await this.#beginService(service, records.get(name) ?? null, source !== null, kept);
     if (source === "pidfd") await this.#keepAll();
@@ -211,7 +212,7 @@ export class Supervisor {
 
   async #openKeeper(
     found: Map<string, Descriptor>,
-    inherited: Inheritance | null,
+    { inherited, own }: Pick<Beginning, "inherited" | "own">,
   ): Promise<Map<string, Descriptor>> {
     const { keeping, kept } = await Keeping.open(
       {
@@ -222,6 +223,7 @@ export class Supervisor {
         log: this.#log,
         say: this.#surroundings.say,
         keepAll: () => this.#keepAll(),
+        own,
       },
       found,
       inherited?.state ?? null,
@@ -272,20 +274,7 @@ export class Supervisor {
 
   async #closeListeners(): Promise<void> {
     this.#isStopping = true;
-    for (const listener of this.#listeners.values()) {
-      try {
-        const lost = await listener.close();
-        if (lost > 0) {
-          this.#log.warn(
-            { listener: listener.name, connections: lost },
-            "connections were waiting when the listener was closed: they are reset",
-          );
-        }
-      } catch (error) {
-        // The others are closed all the same, and the keeper lets go of everything in the end.
-        this.#log.error({ err: error, listener: listener.name }, "a listener could not be closed");
-      }
-    }
+    await closeListeners(this.#listeners.values(), this.#log);
     this.#listeners.clear();
     await this.#keeper.release();
   }

@@ -88,7 +88,9 @@ export class ServiceManager {
       this.tell("READY=1");
     } catch (error) {
       this.#log.error({ err: error }, "the configuration was not reloaded; the old one holds");
-      this.tell(`READY=1\nSTATUS=not reloaded, the old configuration holds: ${messageOf(error)}`);
+      // Each line would be an assignment of its own.
+      const why = messageOf(error).replace(/\s*\n\s*/gu, " ");
+      this.tell(`READY=1\nSTATUS=not reloaded, the old configuration holds: ${why}`);
     }
   }
 

@@ -20,7 +20,7 @@ export interface Parts {
   readonly config: Config;
   readonly services: readonly Service[];
   readonly listeners: readonly Listener[];
-  readonly keeping: Pick<Keeping, "stored" | "settled"> | null;
+  readonly keeping: Pick<Keeping, "stored" | "settled" | "keepOwn" | "letGoOfOwn"> | null;
   readonly reloading: Pick<Reloader, "pause" | "unpause">;
   readonly metrics: Metrics;
   /** Milliseconds since the epoch: when the first image was started. */

@@ -14,6 +14,8 @@ import { machine } from "../support/machine.mjs";
 import { root } from "../support/product.mjs";
 import { runInVitest } from "./in-vitest.mjs";
 
+/** After the name. */
+const ARGUMENTS = process.argv.slice(3);
 const HELPERS = ["main", "in-vitest"];
 const OPTIONS = {
   json: { type: "string" },
@@ -36,15 +38,20 @@ function soaks() {
 /** What is not an option of this program is a number, for the soak itself. */
 function optionsOf(tokens) {
   const own = tokens.filter(({ kind, name }) => kind === "option" && !(name in OPTIONS));
-  return Object.fromEntries(
-    own.map(({ name, value, index }) => [name, Number(value ?? process.argv[index + 3])]),
-  );
+  // "--seconds=60", or the word that follows.
+  const numbers = own.map(({ name, value, index }) => [
+    name,
+    Number(value ?? ARGUMENTS[index + 1] ?? "none"),
+  ]);
+  const [wrong] = numbers.find(([, number]) => !Number.isFinite(number)) ?? [];
+  if (wrong !== undefined) throw new Error(`--${wrong} wants a number`);
+  return Object.fromEntries(numbers);
 }
 
 async function main() {
   const { values, tokens } = parseArgs({
     options: OPTIONS,
-    args: process.argv.slice(3),
+    args: ARGUMENTS,
     strict: false,
     tokens: true,
   });

@@ -1,11 +1,27 @@
-import { readFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { describe, expect, it } from "vitest";
+import { bootId } from "../../daemon/proc.ts";
+import { type ServiceRecord, SnapshotStore } from "../../daemon/snapshot.ts";
 import { type Fields, FORMAT, isReadable, migrate } from "../../daemon/snapshot-format.ts";
+import { golden } from "../support/golden.ts";
 import { root } from "../support/paths.ts";
 
-/** As a daemon of that format has written it. */
-function golden(name: string): Fields {
-  return JSON.parse(readFileSync(`${root}/test/golden/snapshot-${name}.json`, "utf8")) as Fields;
+const GOLDEN_TODAY = readdirSync(`${root}/test/golden`).flatMap(
+  (file) => new RegExp(`^snapshot-(v${FORMAT}-.+)\\.json$`, "u").exec(file)?.[1] ?? [],
+);
+
+function temporaryFolder(): Disposable & { readonly path: string } {
+  const path = mkdtempSync(`${tmpdir()}/hd-golden-`);
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
 }
 
 function listOf(content: Fields, key: string): Fields[] {
@@ -58,6 +74,28 @@ describe("a snapshot of the first format", () => {
     const generations = [{ ...first, signalledAt: 1_795_459_312_100 }, second];
     const after = migrate({ ...content, generations });
     expect(listOf(after, "generations").map(({ isSignalled }) => isSignalled)).toEqual([true, false]);
+  });
+});
+
+describe("a snapshot of today's format", () => {
+  it("has golden files", () => {
+    expect(GOLDEN_TODAY.length).toBeGreaterThan(0);
+  });
+
+  it.each(GOLDEN_TODAY)("%s is read as it stands, and written again byte for byte", (name) => {
+    using folder = temporaryFolder();
+    // Of this boot: what is of another one is not gone on with.
+    const content: Fields = { ...golden(name), boot: bootId() };
+    mkdirSync(`${folder.path}/services`);
+    writeFileSync(`${folder.path}/services/api.live`, JSON.stringify(content));
+    const store = new SnapshotStore(folder.path);
+    const read = store.read("api");
+    expect(read).toEqual(content);
+    const { format: _format, boot: _boot, sequence: _sequence, ...record } = content;
+    store.write(record as unknown as ServiceRecord);
+    const file = ["live", "json"].map((suffix) => `${folder.path}/services/api.${suffix}`).find(existsSync);
+    const sequence = Number(content["sequence"]) + 1;
+    expect(readFileSync(file ?? "", "utf8")).toBe(JSON.stringify({ ...content, sequence }));
   });
 });
 

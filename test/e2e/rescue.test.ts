@@ -159,7 +159,43 @@ test.each(Object.entries(FORGERIES))(
   },
 );
 
-test("when the instances have died as well, the listener is opened again", async () => {
+test.each([true, false])(
+  "a hold (idles: %s) outlives the daemon and its keeper; that its queue does not is said",
+  { timeout: 60_000 },
+  async (idles) => {
+    await using daemon = await startDaemon({ config: oneService() });
+    expect((await daemon.api("POST", "/v1/services/api/hold", { idle: idles })).status).toBe(200);
+    await daemon.until(
+      "a hold, and the end of what does not idle",
+      ({ services: [service] }) =>
+        service?.state === "held" &&
+        service.generations.some(({ weight }) => weight === 1) &&
+        service.generations.length === (idles ? 2 : 1),
+    );
+    const before = await daemon.service();
+    await killBoth(daemon);
+    await daemon.restart("alive");
+    const now = await daemon.until(
+      "a queue",
+      ({ services: [service] }) =>
+        service?.generations.some(({ weight }) => weight === 1) === true && service,
+    );
+    expect(now).toMatchObject({ state: "held", held: before.held });
+    const lost = daemon.log().filter(({ msg }) => msg === "service.lost");
+    expect(lost).toMatchObject([{ service: "api", detail: expect.stringContaining("were reset") as string }]);
+    const { where } = addressOf(await daemon.status(), "web");
+    // Whoever comes now waits, and is answered by the generation that resumes.
+    const answer = ask(where, { path: "/", timeoutMs: 30_000 });
+    await daemon.until("one that waits", ({ services }) => services[0]?.held?.waiting === 1);
+    expect((await daemon.api("POST", "/v1/services/api/resume")).status).toBe(202);
+    expect(await answer).toMatchObject({ status: 200 });
+    await daemon.untilReady();
+    expect(await daemon.service()).toMatchObject({ state: "running", current: 2 });
+    expect(await daemon.deploy("v1")).toMatchObject({ phase: "succeeded", reason: null });
+  },
+);
+
+test("when the instances have died as well, the listener is opened again, and that is said", async () => {
   await using daemon = await startDaemon({ config: oneService() });
   const [pid = 0] = (await pidsOf(daemon))[1] ?? [];
   await killBoth(daemon);
@@ -167,5 +203,8 @@ test("when the instances have died as well, the listener is opened again", async
   await waitForExit(pid);
   await daemon.restart();
   expect(await source(daemon)).toBeUndefined();
+  expect(daemon.log().filter(({ msg }) => msg === "service.lost")).toMatchObject([
+    { service: "api", detail: expect.stringContaining("its listeners are opened again") as string },
+  ]);
   expect(await ask(addressOf(await daemon.status(), "web").where)).toMatchObject({ status: 200 });
 });

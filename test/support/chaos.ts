@@ -1,11 +1,12 @@
 /**
- * Random deploys, rollbacks, deaths, upgrades, reloads and full disks under load. A seed gives the order: a run that failed can be run again.
+ * Random deploys of every strategy, rollbacks, holds, scalings, deaths, upgrades, reloads and full disks under load. A seed gives the order
+ * and whatever else is drawn, which is drawn whatever the daemon answers: a run that failed can be run again.
  *
  * Instances are killed only before they have a user (a candidate behind the gate). One that serves takes the connections with it that
  * it had accepted, which nobody else could save: crash.test.ts counts those apart.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { startDaemon, type Daemon } from "./daemon.ts";
+import { startDaemon, type Config, type Daemon } from "./daemon.ts";
 import { Disk } from "./disk.ts";
 import { lost, type Losses, startLoad } from "./load.ts";
 import { oneService } from "./one-service.ts";
@@ -28,6 +29,8 @@ export interface ChaosReport {
   readonly order: readonly string[];
   /** Whether the disk could be filled: mounting one of its own needs root. */
   readonly hasDisk: boolean;
+  /** What the API answered, by path and status: what was refused did nothing. */
+  readonly answers: Readonly<Record<string, number>>;
   readonly requests: number;
   /** Of new connections, then of kept ones. */
   readonly losses: readonly Losses[];
@@ -46,16 +49,21 @@ const ACTIONS = [
   "kill",
   "upgrade",
   "instance",
+  "hold",
+  "scale",
   "reload",
   "disk",
 ] as const;
+const STRATEGIES = ["blue-green", "blue-green", "canary", "rolling", "recreate"] as const;
+/** What happens while connections wait. */
+const MEANWHILE = ["kill", "upgrade", "scale", "reload"] as const;
 const MOST_PAUSE_MS = 400;
 const FULL_MS = 1_200;
 
 export async function chaos({ seconds, seed, progress }: ChaosOptions): Promise<ChaosReport> {
   const random = new Random(seed);
   using disk = Disk.open();
-  await using daemon = await startDaemon({ config: { ...configuration(), paths: { state: disk.path } } });
+  await using daemon = await startDaemon({ config: configured(disk) });
   const { target } = addressOf(await daemon.status(), "web");
   const common = { target, connections: 4, rate: 100, timeoutMs: 60_000, lateMs: 30_000, seconds: 900 };
   await using fresh = startLoad({ ...common, mode: "new" });
@@ -78,6 +86,7 @@ export async function chaos({ seconds, seed, progress }: ChaosOptions): Promise<
     actions: count(order),
     order,
     hasDisk: disk.canBeFilled,
+    answers: count(actor.answers),
     requests: reports.reduce((sum, { requests }) => sum + requests, 0),
     losses: reports.map((report) => lost(report)),
     deploys: count(await actor.phases()),
@@ -85,7 +94,7 @@ export async function chaos({ seconds, seed, progress }: ChaosOptions): Promise<
   };
 }
 
-function configuration(): ReturnType<typeof oneService> {
+function configuration({ backlog = 512, environment = {} }: Change = {}): Config {
   const verify = [
     { http: { path: "/healthz" } },
     {
@@ -93,19 +102,32 @@ function configuration(): ReturnType<typeof oneService> {
       timeout: "30s",
     },
   ];
-  return oneService({
+  const { services } = oneService({
     instances: 2,
+    environment,
     verify,
     deploy: { bake: "300ms" },
     // Nobody is to be cut by a drain that a busy machine makes long.
     drain: { timeout: "120s" },
     restart: { backoff: "50ms..100ms" },
   });
+  return { services, listeners: { web: { address: "tcp:127.0.0.1:0", backlog } } };
+}
+
+function configured(disk: Disk, change: Change = {}): Config {
+  return { ...configuration(change), paths: { state: disk.path } };
+}
+
+/** What a reload changes. */
+interface Change {
+  readonly backlog?: number;
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 class Actor {
   readonly #daemon: Daemon;
   readonly #disk: Disk;
+  readonly answers: string[] = [];
   #versions = 0;
 
   constructor(daemon: Daemon, disk: Disk) {
@@ -115,9 +137,17 @@ class Actor {
 
   /** Refused while another one is running: that is fine, too. */
   async deploy(random: Random): Promise<void> {
+    const strategy = random.pick(STRATEGIES);
+    const bake = random.pick(["50ms", "300ms", "2s"]);
+    const steps = [5, 50].map((weight) => ({
+      weight: `${weight}%`,
+      for: `${100 * (1 + random.below(5))}ms`,
+    }));
     await this.#post("/v1/services/api/deploys", {
       version: `v${this.#versions++}`,
-      bake: random.pick(["50ms", "300ms", "2s"]),
+      strategy,
+      bake,
+      ...(strategy === "canary" ? { steps } : {}),
     });
   }
 
@@ -137,7 +167,8 @@ class Actor {
   async kill(): Promise<void> {
     this.#daemon.kill("SIGKILL");
     await this.#daemon.exit;
-    await this.#daemon.start();
+    // Not until it is ready: a service that is held is not.
+    await this.#daemon.start("alive");
   }
 
   async upgrade(): Promise<void> {
@@ -161,8 +192,27 @@ class Actor {
     if (pid !== null) killOne(pid);
   }
 
-  /** A version without it says that it has no such resource. */
-  async reload(): Promise<void> {
+  /** Something else happens while connections wait, and then they are served. */
+  async hold(random: Random): Promise<void> {
+    const idle = random.below(2) === 0;
+    const meanwhile = random.pick(MEANWHILE);
+    const other = new Random(random.below(1_000_000));
+    if ((await this.#post("/v1/services/api/hold", { idle })) !== 200) return;
+    await this[meanwhile](other);
+    const status = await this.#post("/v1/services/api/resume");
+    if (status !== 202) throw new Error(`a service that is held was not resumed: ${status}`);
+  }
+
+  /** Refused while a deploy is under way, or a hold. */
+  async scale(random: Random): Promise<void> {
+    await this.#ask("PUT", "/v1/services/api/scale", { instances: 1 + random.below(3) });
+  }
+
+  /** A file that has changed: what the listener says at once, and what the next deploy brings. */
+  async reload(random: Random): Promise<void> {
+    const backlog = 256 + random.below(1_000);
+    const environment = { CHAOS: String(random.below(1_000)) };
+    this.#daemon.configure(configured(this.#disk, { backlog, environment }));
     await this.#post("/v1/reload");
   }
 
@@ -172,10 +222,16 @@ class Actor {
     await delay(FULL_MS);
   }
 
-  async #post(path: string, body?: object): Promise<void> {
-    const { status, json } = await this.#daemon.api("POST", path, body);
+  #post(path: string, body?: object): Promise<number> {
+    return this.#ask("POST", path, body);
+  }
+
+  async #ask(method: string, path: string, body?: object): Promise<number> {
+    const { status, json } = await this.#daemon.api(method, path, body);
+    this.answers.push(`${path.split("/").at(-1) ?? ""} ${status}`);
     const isFull = status === 500 && JSON.stringify(json).includes("STATE_NOT_WRITTEN");
     if (status >= 500 && !isFull) throw new Error(`${path}: ${status} ${JSON.stringify(json)}`);
+    return status;
   }
 
   async phases(): Promise<string[]> {

@@ -5,7 +5,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import type { FaultPoint } from "../../daemon/fault.ts";
-import { type Daemon, startDaemon } from "./daemon.ts";
+import { type Config, type Daemon, startDaemon } from "./daemon.ts";
 import { lost, type Losses, startLoad } from "./load.ts";
 import { oneService } from "./one-service.ts";
 import { addressOf } from "./ports.ts";
@@ -19,6 +19,7 @@ type Scenario =
   | "canary"
   | "recreate"
   | "hold"
+  | "reload"
   | "failure"
   | "abort"
   | "rollback"
@@ -30,6 +31,7 @@ const SCENARIOS: readonly Scenario[] = [
   "canary",
   "recreate",
   "hold",
+  "reload",
   "failure",
   "abort",
   "rollback",
@@ -45,6 +47,7 @@ export function scenarioOf(point: FaultPoint): Scenario {
   // It takes its slots first, with no instance.
   if (/^deploy\.(?:resize|fallBack)\./u.test(point)) return "recreate";
   if (point.startsWith("hold.")) return "hold";
+  if (point.startsWith("reload.")) return "reload";
   if (point.startsWith("deploy.record.failed.")) return "failure";
   if (point.startsWith("deploy.record.aborted.")) return "abort";
   if (point.startsWith("deploy.record.roll")) return "rollback";
@@ -65,13 +68,15 @@ export interface FaultReport {
 
 export class FaultStage implements AsyncDisposable {
   readonly daemon: Daemon;
+  readonly #config: Config;
   readonly #file: string;
   #versions = 0;
   /** Descriptors beyond those of slots: of the daemon and of the keeper. */
   #usual: readonly [number, number] | null = null;
 
-  private constructor(daemon: Daemon, file: string) {
+  private constructor(daemon: Daemon, config: Config, file: string) {
     this.daemon = daemon;
+    this.#config = config;
     this.#file = file;
   }
 
@@ -81,18 +86,16 @@ export class FaultStage implements AsyncDisposable {
       { http: { path: "/healthz" } },
       { command: ["/bin/sh", "-c", "case $HANDOFF_VERSION in bad*) exit 1;; esac"] },
     ];
-    const daemon = await startDaemon({
-      config: oneService({
-        verify,
-        deploy: {
-          bake: "200ms",
-          analysis: { command: ["/bin/true"], every: "50ms", samples: 1 },
-        },
-        restart: { backoff: "50ms..100ms" },
-      }),
-      environment: { HANDOFFD_FAULT_POINTS: file },
+    const config = oneService({
+      verify,
+      deploy: {
+        bake: "200ms",
+        analysis: { command: ["/bin/true"], every: "50ms", samples: 1 },
+      },
+      restart: { backoff: "50ms..100ms" },
     });
-    return new FaultStage(daemon, file);
+    const daemon = await startDaemon({ config, environment: { HANDOFFD_FAULT_POINTS: file } });
+    return new FaultStage(daemon, config, file);
   }
 
   /** The points that were passed so far, by any image. */
@@ -145,6 +148,7 @@ export class FaultStage implements AsyncDisposable {
     await this.daemon.restart("alive");
     if ((await this.daemon.service()).state === "held")
       await this.daemon.api("POST", "/v1/services/api/resume");
+    if (scenarioOf(point) === "reload") await this.#withoutMore();
     await this.daemon.untilReady();
     const wrong = await this.#check();
     const deploy = await this.daemon.deploy(`v${this.#versions++}`);
@@ -175,6 +179,10 @@ export class FaultStage implements AsyncDisposable {
       case "hold":
         if (point === undefined) return this.#holdAndResume();
         ignoring(this.#holdAndResume());
+        return;
+      case "reload":
+        if (point === undefined) return this.#addAndRemove();
+        ignoring(this.#addAndRemove());
         return;
       case "failure":
         return this.#begin("bad");
@@ -216,6 +224,33 @@ export class FaultStage implements AsyncDisposable {
     await this.daemon.api("POST", "/v1/services/api/hold");
     await this.daemon.until("held connections", ({ services: [service] }) => service?.state === "held");
     await this.daemon.api("POST", "/v1/services/api/resume");
+  }
+
+  /** A listener and a service that the file gets, and loses again. */
+  async #addAndRemove(): Promise<void> {
+    const { listeners, services } = this.#config as Readonly<Record<"listeners" | "services", Config>>;
+    const { command, drain } = services["api"] as Config;
+    this.daemon.configure({
+      listeners: { ...listeners, more: { address: "tcp:127.0.0.1:0" } },
+      services: { ...services, more: { command, drain, listeners: ["more"], version: "v0" } },
+    });
+    await this.daemon.api("POST", "/v1/reload");
+    await this.daemon.until(
+      "the service that was added",
+      ({ services: [, added] }) => added?.state === "running",
+    );
+    await this.#withoutMore();
+  }
+
+  /** As many times as it takes: a daemon that dies in it has removed some. */
+  async #withoutMore(): Promise<void> {
+    this.daemon.configure(this.#config);
+    const { status, json } = await this.daemon.api("POST", "/v1/reload");
+    if (status !== 200) throw new Error(`the reload: ${status} ${JSON.stringify(json)}`);
+    await this.daemon.until(
+      "the end of what was removed",
+      (now) => now.services.length === 1 && now.listeners.length === 1,
+    );
   }
 
   async #latest(): Promise<string> {

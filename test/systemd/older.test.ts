@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { root } from "../support/paths.ts";
 import type { Unit } from "../support/systemd-box/unit.ts";
-import { BOOT_MS, expectAdopted, installed, unnoticed } from "./scenario.ts";
+import { BOOT_MS, configuration, expectAdopted, installed, unnoticed } from "./scenario.ts";
 
 let unit: Unit;
 beforeAll(async () => {
@@ -34,6 +34,18 @@ test("under systemd 252 a daemon killed by SIGKILL, and one restarted, come back
     await unit.systemctl("restart");
     await expectAdopted(unit, instances, second);
   });
+});
+
+test("under systemd 252 systemctl reload really reloads, and fails with a configuration that is refused", async () => {
+  const { listeners, services } = configuration();
+  unit.configure({ services, listeners: { web: { ...listeners.web, backlog: 777 } } });
+  await unit.systemctl("reload");
+  expect((await unit.status()).listeners[0]?.slots[0]?.queue?.limit).toBe(777);
+  unit.box.write("/etc/handoffd/handoffd.yaml", "listeners: 1\n");
+  expect((await unit.box.tried("systemctl", "reload", "handoffd.service")).code).not.toBe(0);
+  expect((await unit.untilRunning()).services).toMatchObject([{ state: "running" }]);
+  unit.configure(configuration());
+  await unit.systemctl("reload");
 });
 
 test("under systemd 252 a stop leaves nothing, the keeper included", async () => {

@@ -1,5 +1,6 @@
 /** What the tests under a real systemd share: one listener, one service, and clients. */
 import { expect } from "vitest";
+import type { Config } from "../support/daemon.ts";
 import { lost } from "../support/load.ts";
 import { NOTHING } from "../support/stage.ts";
 import { Box, commandInBox } from "../support/systemd-box/box.ts";
@@ -46,7 +47,7 @@ export function configuration(service: Record<string, unknown> = {}, address = `
 /** The unit as it is packaged, with this configuration, running. For one scenario after another in one box. */
 export async function startAnew(
   unit: Unit,
-  config: ReturnType<typeof configuration> = configuration(),
+  config: Config = configuration(),
   override: string | null = null,
 ): Promise<void> {
   await unit.box.tried("systemctl", "stop", "handoffd.service", "handoffd.socket");

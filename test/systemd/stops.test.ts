@@ -5,7 +5,7 @@ import { eventually } from "../support/processes.ts";
 import { NOTHING } from "../support/stage.ts";
 import { commandInBox } from "../support/systemd-box/box.ts";
 import type { Unit } from "../support/systemd-box/unit.ts";
-import { BOOT_MS, configuration, installed, startAnew, TARGET } from "./scenario.ts";
+import { BOOT_MS, configuration, expectAdopted, installed, startAnew, TARGET } from "./scenario.ts";
 
 let unit: Unit;
 beforeAll(async () => {
@@ -65,6 +65,58 @@ test("systemctl stop between a crash and the automatic restart ends the applicat
   await eventually("their end", async () => !(await someRun(instances)));
 });
 
+/** The new image of an upgrade stops before its first line, where no handler is there yet, until `/run/window` is removed. */
+const WINDOW = `
+  import { existsSync, writeFileSync } from "node:fs";
+  if (process.env.HANDOFFD_UPGRADE !== undefined) {
+    writeFileSync("/run/window.entered", "");
+    while (existsSync("/run/window")) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
+`;
+
+async function untilInWindow(): Promise<void> {
+  unit.box.write("/etc/window.mjs", WINDOW);
+  await startAnew(unit, configuration(), 'Environment="NODE_OPTIONS=--import=/etc/window.mjs"');
+  unit.box.write("/run/window", "");
+  await unit.beginUpgrade();
+  await eventually(
+    "the window",
+    async () => (await unit.box.tried("test", "-e", "/run/window.entered")).code === 0,
+  );
+  unit.box.remove("/run/window.entered");
+}
+
+test("systemctl stop within the exec window of an upgrade ends the daemon at once, and its applications after it", async () => {
+  await untilInWindow();
+  const instances = await eventually("instances", async () => {
+    const others = await unit.others();
+    return others.length === 2 && others;
+  });
+  await unit.systemctl("stop");
+  expect(await unit.show("Result")).toBe("success");
+  expect(await unit.others()).toEqual([]);
+  expect(await someRun(instances)).toBe(false);
+  unit.box.remove("/run/window");
+});
+
+test("systemctl restart within it is as any restart: nobody notices, and the applications run on", async () => {
+  await untilInWindow();
+  unit.box.remove("/run/window.entered");
+  const instances = await unit.others();
+  const common = { target: TARGET, connections: 4, rate: 200 } as const;
+  await using fresh = unit.load({ ...common, mode: "new" });
+  await using kept = unit.load({ ...common, mode: "keepalive", thinkMs: [0, 20] });
+  await Promise.all([fresh.started, kept.started]);
+  const before = await unit.mainPid();
+  await unit.systemctl("restart");
+  unit.box.remove("/run/window");
+  await expectAdopted(unit, instances, before);
+  expect((await Promise.all([fresh.stop(), kept.stop()])).map((report) => lost(report))).toEqual([
+    NOTHING,
+    NOTHING,
+  ]);
+});
+
 test("systemctl stop and start with FileDescriptorStorePreserve=yes refuse nobody: who connects in between waits", async () => {
   await startAnew(unit, configuration(), "FileDescriptorStorePreserve=yes");
   await unit.box.run("systemctl", "enable", "handoffd.service"); // Else systemd forgets the unit, and its store.
@@ -73,6 +125,8 @@ test("systemctl stop and start with FileDescriptorStorePreserve=yes refuse nobod
   await fresh.started;
   await unit.systemctl("stop");
   expect(await unit.others()).toEqual([]);
+  // The listeners' clients wait; whoever asks the daemon learns at once that there is none.
+  expect((await unit.box.tried("handoffctl", "status")).code).toBe(3);
   await unit.systemctl("start");
   const { current } = (await unit.untilRunning()).services[0] ?? {};
   await fresh.sawGeneration(current ?? 0);

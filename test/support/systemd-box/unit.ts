@@ -115,6 +115,16 @@ export class Unit {
     );
   }
 
+  /** The daemon is told to replace itself, and is about to. */
+  async beginUpgrade(): Promise<void> {
+    await this.#ask("POST", "/v1/upgrade");
+  }
+
+  /** The admin socket, as a client outside of the box reaches it. */
+  get socket(): string {
+    return `unix:${this.box.path(SOCKET)}`;
+  }
+
   load(options: Omit<LoadOptions, "networkOf">): Load {
     return startLoad({ ...options, networkOf: this.box.pid });
   }
