@@ -22,8 +22,10 @@ import { doorClosed } from "./errors.ts";
 import { Refusals } from "./refusals.ts";
 import type { Surroundings } from "./surroundings.ts";
 
-/** For a launcher to say what it wants, and for a place to be awaited: it may come before the exit of its predecessor is noticed. */
-const PATIENCE_MS = 5_000;
+/** For a launcher to say what it wants. */
+const REQUEST_MS = 5_000;
+/** For a place to be awaited: its successor may come before the end of an instance is noticed. */
+const PATIENCE_MS = 2_000;
 /** Of launchers that have no place yet. More than a deploy of the largest service starts at once. */
 const MOST_WAITING = 2_048;
 
@@ -158,7 +160,7 @@ export class Door {
     this.#knocking++;
     const channel = new Channel(connection);
     try {
-      const { message, descriptors } = await channel.receive("the request of a launcher", PATIENCE_MS);
+      const { message, descriptors } = await channel.receive("the request of a launcher", REQUEST_MS);
       for (const descriptor of descriptors) descriptor.close();
       if (message.type !== "join") throw channel.violated(`a launcher's request was "${message.type}"`);
       await this.#place({ process, channel, uid, gid }, message);
