@@ -10,8 +10,8 @@
 import { constants } from "node:os";
 import { choosePlace, formatPlace, type Place, type PlaceWish } from "../deploy/places.ts";
 import { Channel } from "../handoff/channel.ts";
-import { CodedError, messageOf } from "../handoff/coded-error.ts";
-import type { Descriptor } from "../handoff/descriptor.ts";
+import { messageOf } from "../handoff/coded-error.ts";
+import { Descriptor } from "../handoff/descriptor.ts";
 import type { HandoffSocket } from "../handoff/handoff-socket.ts";
 import type { Joined } from "../handoff/launch.ts";
 import { failFrame } from "../handoff/messages.ts";
@@ -26,6 +26,8 @@ import type { Surroundings } from "./surroundings.ts";
 const REQUEST_MS = 5_000;
 /** For a place to be awaited: its successor may come before the end of an instance is noticed. */
 const PATIENCE_MS = 2_000;
+/** After no connection could be accepted, for want of descriptors. */
+const RETRY_MS = 1_000;
 /** Of launchers that have no place yet. More than a deploy of the largest service starts at once. */
 const MOST_WAITING = 2_048;
 
@@ -54,6 +56,7 @@ export class Door {
   readonly #waiting = new Set<Waiting>();
   #rule: ExternalConfig["allow"];
   #knocking = 0;
+  #again: NodeJS.Timeout | undefined;
 
   /** The socket is the door's from here on. */
   constructor(
@@ -86,23 +89,28 @@ export class Door {
   }
 
   open(): void {
-    this.#socket.accept((connection) => {
-      this.#meet(connection).catch((error: unknown) => {
-        this.#say(
-          { type: "external.fault", service: this.#service, message: messageOf(error), code: "INTERNAL" },
-          "error",
-        );
-      });
-    });
+    this.#socket.accept(
+      (connection) => {
+        // One that fails here has nothing yet, and the others go on.
+        this.#meet(connection).catch((error: unknown) => this.#refusals.add(messageOf(error)));
+      },
+      (error) => {
+        this.#refusals.add(`${this.path} cannot be served: ${messageOf(error)}`);
+        this.#again = setTimeout(() => this.open(), RETRY_MS);
+        this.#again.unref();
+      },
+    );
   }
 
   /** Whoever comes waits in the socket's queue. */
   pause(): void {
+    clearTimeout(this.#again);
     this.#socket.pause();
   }
 
   /** `removesPath` false: another door has the path by now. */
   close(removesPath = true): void {
+    clearTimeout(this.#again);
     this.#socket.close(removesPath);
     this.#refusals.close();
     for (const { fail } of [...this.#awaited]) fail(doorClosed(this.#service));
@@ -141,24 +149,23 @@ export class Door {
   }
 
   async #meet(connection: Descriptor): Promise<void> {
-    const credentials = native.peerCredentials(connection.fd);
+    using stranger = connection;
+    const credentials = native.peerCredentials(stranger.fd);
     const { pid, uid, gid } = credentials;
     const who = `pid ${pid} (uid ${uid}, gid ${gid})`;
     if (!isAllowed(this.#rule, credentials)) {
-      connection.close();
       this.#refusals.add(
         `${who} connected to ${this.path} and is not meant by external.allow: it got nothing`,
       );
       return;
     }
-    const process = this.#knocking < MOST_WAITING ? peerProcess(connection.fd, credentials) : null;
+    const process = this.#knocking < MOST_WAITING ? peerProcess(stranger.fd, credentials) : null;
     if (process === null) {
-      connection.close();
       this.#refusals.add(`${who} connected to ${this.path} and has ended, or cannot be seen from here`);
       return;
     }
     this.#knocking++;
-    const channel = new Channel(connection);
+    const channel = new Channel(new Descriptor(stranger.take()));
     try {
       const { message, descriptors } = await channel.receive("the request of a launcher", REQUEST_MS);
       for (const descriptor of descriptors) descriptor.close();
@@ -167,8 +174,7 @@ export class Door {
     } catch (error) {
       channel.close();
       process.release();
-      if (!(error instanceof CodedError)) throw error;
-      this.#refusals.add(`${who} got no sockets: ${error.message}`);
+      this.#refusals.add(`${who} got no sockets: ${messageOf(error)}`);
     } finally {
       this.#knocking--;
     }

@@ -171,7 +171,7 @@ export class Instance {
 
   /** Nobody is awaited for it any more. */
   cancel(): void {
-    this.#cancelled.abort(new CodedError("INSTANCE_RETIRED", "the instance is not wanted any more"));
+    this.#cancelled.abort();
   }
 
   /**

@@ -52,11 +52,24 @@ export class HandoffSocket {
     allow(this.path, access);
   }
 
-  /** Each connection is `onConnection`'s. */
-  accept(onConnection: (connection: Descriptor) => void): void {
+  /**
+   * Each connection is `onConnection`'s. When one cannot be accepted (EMFILE) none is until `accept` is called again: it would be tried
+   * without end.
+   */
+  accept(
+    onConnection: (connection: Descriptor) => void,
+    onFailure: (error: unknown) => void = () => undefined,
+  ): void {
     this.#poll ??= new native.Poll(this.#descriptor.fd, () => {
-      // One at a time: the loop asks again while others wait.
-      const connection = native.accept(this.#descriptor.fd);
+      let connection: number | null;
+      try {
+        // One at a time: the loop asks again while others wait.
+        connection = native.accept(this.#descriptor.fd);
+      } catch (error) {
+        this.pause();
+        onFailure(error);
+        return;
+      }
       if (connection !== null) onConnection(new Descriptor(connection));
     });
     this.#poll.start();

@@ -1,4 +1,5 @@
 /** What the schema cannot say about instances that someone else starts. */
+import type { Identity } from "./accounts.ts";
 import { unknownInCommand } from "./placeholders.ts";
 import type { Path, Report } from "./problem.ts";
 import type { ServiceFile } from "./schema.ts";
@@ -8,7 +9,7 @@ import type { Draft } from "./validate.ts";
 const THEIRS = ["group", "groups", "umask", "limits", "nice", "no_new_privileges", "output"] as const;
 
 /** Either the daemon or someone else starts the instances: the one needs a command, the other one needs the keys that are its own. */
-export function checkExternal(path: Path, service: Draft<ServiceFile>, report: Report): void {
+export function checkExternal(path: Path, service: Draft<ServiceFile>, self: Identity, report: Report): void {
   if (!("external" in service)) {
     if (!("command" in service))
       report.wrongKey(
@@ -18,6 +19,12 @@ export function checkExternal(path: Path, service: Draft<ServiceFile>, report: R
     return;
   }
   const { external } = service;
+  if (self.uid !== 0 && external?.allow !== undefined && external.allow.uid !== self.uid) {
+    report.warn(
+      [...path, "external", "allow"],
+      "a daemon that is not root cannot look into other users' processes, nor signal them; their deploys would fail; run it as root, or name its own uid",
+    );
+  }
   for (const key of ["start", "stop"] as const) {
     const command = (external?.[key] ?? []).filter((argument) => argument !== undefined);
     if (command[0] === "") {

@@ -28,7 +28,7 @@ export function checkService(path: Path, service: ServiceDraft, tools: Tools): v
       "the program is empty text; nothing can be started; name a program",
     );
   }
-  checkExternal(path, service, report);
+  checkExternal(path, service, self, report);
   checkDirectory(path, service, report);
   checkEnvironment(path, service, report);
   accounts.runnable([...path, "user"], service.user);

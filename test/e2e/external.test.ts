@@ -1,5 +1,5 @@
 /** Instances that someone else starts: scripts in place of a service manager, and people who have no business there. */
-import { chmodSync, existsSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, statSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import type { Readable } from "node:stream";
 import { expect, test } from "vitest";
@@ -107,8 +107,11 @@ test(
   async () => {
     await using daemon = await startDaemon({ config: external() });
     await using load = await clients(daemon);
-    for (const version of ["v1", "v2", "v3", "v4", "v5"]) {
-      expect(await daemon.deploy(version)).toMatchObject({ phase: "succeeded", reason: null });
+    for (const strategy of ["blue-green", "blue-green", "blue-green", "rolling", "recreate"]) {
+      expect(await daemon.deploy(strategy, { body: { strategy } })).toMatchObject({
+        phase: "succeeded",
+        reason: null,
+      });
     }
     const before = await pidsOf(daemon);
     const options = { body: { bake: "100s" }, until: ["baking"] };
@@ -179,7 +182,9 @@ test(
       awaits: "alive",
     });
     await eventually("that both are awaited", () => said(daemon, "instance.awaited").length === 2);
+    const { ino } = statSync(`${daemon.folder}/run/api.sock`);
     await daemon.upgrade();
+    expect(statSync(`${daemon.folder}/run/api.sock`).ino).toBe(ino);
     await using first = launch(daemon, ["--place", "1-1"]);
     await daemon.until("the first instance", (status) =>
       status.services[0]?.generations[0]?.instances.some(({ pid }) => pid === first.process.pid),
@@ -248,6 +253,11 @@ test("another user starts them, and they are told by the signal", async () => {
   await using own = launch(daemon, [], NOBODY, commandOf("notify.py"));
   await daemon.untilReady();
   expect(await pidsOf(daemon)).toEqual([own.process.pid]);
+  // A second one is awaited, and then it is not.
+  expect((await daemon.cli("scale", "api", "2")).code).toBe(0);
+  await eventually("that it is awaited", () => said(daemon, "instance.awaited").length === 2);
+  expect((await daemon.cli("scale", "api", "1")).code).toBe(0);
+  await daemon.until("one instance", ({ services }) => services[0]?.generations[0]?.instances.length === 1);
   expect(await daemon.stop()).toMatchObject({ code: 0 });
   expect(await own.process.exit).toEqual({ code: 0, signal: null });
   expect(existsSync(`${daemon.folder}/run/api.sock`)).toBe(false);
