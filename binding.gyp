@@ -44,6 +44,7 @@
         "handoff/native/launch_environment.c",
         "handoff/native/launch_failure.c",
         "handoff/native/launch_grant.c",
+        "handoff/native/launch_join.c",
         "handoff/native/launch_program.c",
         "handoff/native/launch_specification.c"
       ],

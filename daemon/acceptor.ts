@@ -9,6 +9,7 @@ import type { Process } from "../handoff/process.ts";
 import { Settling } from "../handoff/settle.ts";
 import { specificationFor } from "./account.ts";
 import { endGroup, pause } from "./ending.ts";
+import { noCommand } from "./errors.ts";
 import type { Generation } from "./generation.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Placement } from "./verification.ts";
@@ -60,6 +61,7 @@ async function run(
   surroundings: Surroundings,
 ): Promise<void> {
   const { config, version } = current;
+  if (config.command.length === 0) throw noCommand(config.name);
   const offers: Offer[] = current.placements.map((own) => ({
     name: own.listener.name,
     fd: own.listener === listener ? slot.fd : own.slot.fd,

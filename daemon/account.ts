@@ -71,6 +71,21 @@ export function directoryOf(service: ServiceConfig, version: string | null): str
   return service.directory?.replaceAll("{version}", version ?? "") ?? null;
 }
 
+/** The daemon's own, without what speaks to the daemon. */
+export function ownEnvironment(): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined && !OURS.test(entry[0]),
+    ),
+  );
+}
+
+/** What the configuration says of it. Throws when the file cannot be read. */
+export function configuredEnvironment(service: ServiceConfig): Record<string, string> {
+  const file = service.environmentFile === null ? {} : readEnvironmentFile(service.environmentFile);
+  return { ...file, ...service.environment };
+}
+
 /**
  * How to run one of the service's commands. The environment is the daemon's own without what speaks to the daemon, then the
  * user's, the file's, the configured, and `extra`: the later wins. Throws when the file cannot be read.
@@ -84,18 +99,9 @@ export function specificationFor(
   deathSignal: NodeJS.Signals | null = null,
 ): LaunchSpecification {
   const account = accountOf(service);
-  const inherited = Object.entries(process.env).filter(
-    (entry): entry is [string, string] => entry[1] !== undefined && !OURS.test(entry[0]),
-  );
   return {
     command,
-    environment: {
-      ...Object.fromEntries(inherited),
-      ...account.variables,
-      ...(service.environmentFile === null ? {} : readEnvironmentFile(service.environmentFile)),
-      ...service.environment,
-      ...extra,
-    },
+    environment: { ...ownEnvironment(), ...account.variables, ...configuredEnvironment(service), ...extra },
     directory: directoryOf(service, version),
     identity: account.identity,
     umask: service.umask,

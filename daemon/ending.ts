@@ -38,10 +38,10 @@ export async function endGroup(
     process.killGroup("SIGCONT");
   }
   await exitBefore(process, deadline, over);
-  let members = await groupMembers(process.pid);
+  let members = await membersOf(process);
   while (members.length > 0 && Date.now() < deadline && over?.aborted !== true) {
     await pause(LOOK_MS, over);
-    members = await groupMembers(process.pid);
+    members = await membersOf(process);
   }
   const killed = members.length;
   if (killed > 0) {
@@ -51,6 +51,12 @@ export async function endGroup(
   }
   process.release();
   return { killed };
+}
+
+/** Of a foreign process only itself is the daemon's to end: what else is in its group is whose who started it. */
+async function membersOf(process: Process): Promise<readonly number[]> {
+  if (process.isForeign) return process.exited ? [] : [process.pid];
+  return groupMembers(process.pid);
 }
 
 async function exitBefore(process: Process, deadline: number, over?: AbortSignal): Promise<void> {

@@ -135,6 +135,42 @@ export function instanceExited(who: string, how: string, when: string): CodedErr
   return new CodedError("INSTANCE_EXITED", `${who} ${how} ${when}`);
 }
 
+/** `asked`: somebody was asked to start it. */
+export function externalNotCome(who: string, ms: number, how: string, asked: boolean): CodedError {
+  const why = asked
+    ? "external.start was run, and nothing has connected: see what it wrote to the daemon's output"
+    : "nobody has started it";
+  return new CodedError(
+    "EXTERNAL_NOT_COME",
+    `no process came for ${who} within ${ms} ms: ${why}. What is awaited is ${how}`,
+  );
+}
+
+export function externalStartFailed(who: string, why: string): CodedError {
+  return new CodedError("EXTERNAL_START_FAILED", `nobody started ${who}: external.start ${why}`);
+}
+
+export function doorClosed(service: string): CodedError {
+  return new CodedError(
+    "EXTERNAL_NO_SOCKET",
+    `${service} has no handoff socket any more: external: was taken out of its configuration; add it again, or deploy what is there now`,
+  );
+}
+
+export function handoffSocketInUse(service: string, path: string): CodedError {
+  return new CodedError(
+    "HANDOFF_SOCKET_IN_USE",
+    `another process listens on ${path}, the handoff socket of ${service}; give the service another external.socket, or end that process`,
+  );
+}
+
+export function noCommand(service: string): CodedError {
+  return new CodedError(
+    "EXTERNAL_NO_COMMAND",
+    `${service} has no command: and its instances are started by someone else; what waits is taken by the next generation on that slot; with a command: the daemon could start an instance for it`,
+  );
+}
+
 export function readyTimeout(who: string, ms: number, hint: string): CodedError {
   return new CodedError("READY_TIMEOUT", `${who} was not ready within ${ms} ms: ${hint}`);
 }

@@ -11,7 +11,6 @@ import { CodedError } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { Machine } from "../handoff/machine.ts";
-import { accountOf, specificationFor } from "./account.ts";
 import type { Candidate } from "./acceptance.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { reasonOf } from "./errors.ts";
@@ -25,9 +24,9 @@ import {
   type GenerationHooks,
   factsOf,
   type GenerationRecord,
-  variablesOf,
 } from "./generation-record.ts";
 import type { Instance } from "./instance.ts";
+import { planOf } from "./instance-plan.ts";
 import { Instances } from "./instances.ts";
 import { Placements } from "./placements.ts";
 import { QueueWatch } from "./queue-watch.ts";
@@ -183,23 +182,19 @@ export class Generation {
   /** Goes on with the processes that run. What is used is taken out of `kept`. */
   resume(kept: Map<string, Descriptor>): void {
     if (this.isOver) return;
-    this.#instances.resume(kept, this.state === "draining");
+    const isAwaiting = this.config.external !== null && this.#placements.isComplete;
+    this.#instances.resume(kept, this.state === "draining", isAwaiting);
     if (this.state === "draining") this.#end();
     // Its slots were being taken, and nothing was to be started on them yet.
     else if (this.#instances.all.length === 0) this.start("free");
-    else this.#watchReadiness();
+    else this.#goOn();
   }
 
   /** So many instances from now on. What is missing is started, and what is too much drains while its siblings go on. */
   resize(instances: number): void {
     if (isEnding(this)) return;
     const added = this.#instances.resize(instances);
-    if (added.length > 0) {
-      this.#begin(async () => {
-        await this.#instances.start();
-        this.#watchReadiness();
-      });
-    }
+    if (added.length > 0) this.#startVacant();
     this.#reviewReady();
     this.#hooks.onChange();
   }
@@ -259,7 +254,20 @@ export class Generation {
     this.#work.renew();
     this.#proof.reset();
     this.#instances.goOnComingBack();
-    this.#watchReadiness();
+    this.#goOn();
+  }
+
+  /** Who is still to come is awaited anew. */
+  #goOn(): void {
+    if (this.config.external !== null) this.#startVacant();
+    else this.#watchReadiness();
+  }
+
+  #startVacant(): void {
+    this.#begin(async () => {
+      await this.#instances.start();
+      this.#watchReadiness();
+    });
   }
 
   /** Told by retirement.ts: before the signal goes out, and when it has. */
@@ -308,17 +316,9 @@ export class Generation {
   #createInstances(record: GenerationRecord): Instances {
     const { config } = record;
     return new Instances(
-      {
-        generation: this.name,
-        specification: (extra) =>
-          specificationFor(config, this.version, config.command, { ...variablesOf(this), ...extra }, true),
-        identity: () => accountOf(config).identity,
-        offers: () => this.placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd })),
-        output: config.output,
-      },
+      planOf(this, () => this.#work.signal, this.#surroundings),
       record.instances,
-      config,
-      this.number,
+      this,
       {
         onReadySaid: (instance) => {
           if (config.ready.by === "notify") this.#ready([instance]);

@@ -7,20 +7,21 @@
  *
  * A ready one that says it is stopping, unasked, is starting again: it is ready when it says so anew, or ends.
  */
-import { openSync } from "node:fs";
+import { openSync, statSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
-import { CodedError } from "../handoff/coded-error.ts";
+import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import { Channel } from "../handoff/channel.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import type { Offer } from "../handoff/grant.ts";
 import { journalStreamOf, openJournal } from "../handoff/journal.ts";
-import { launch, launchFailure, type LaunchSpecification } from "../handoff/launch.ts";
+import { launch, launchFailure, type LaunchSpecification, welcome } from "../handoff/launch.ts";
 import { Machine, type TransitionTable } from "../handoff/machine.ts";
 import type { ExitStatus } from "../handoff/native.ts";
 import { NotifySocket } from "../handoff/notify.ts";
 import { Process } from "../handoff/process.ts";
 import type { OutputConfig } from "./config/config.ts";
+import { type Arrival, sendAway } from "./door.ts";
 import { cannotPrepare, instanceExited } from "./errors.ts";
 import { reach } from "./fault.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -38,6 +39,9 @@ export const INSTANCE: TransitionTable<InstanceState, InstanceEvent> = {
 };
 
 const HANDOFF_MS = 10_000;
+/** What somebody else has started writes where they have said. */
+const THEIRS: OutputConfig = { kind: "inherit" };
+const THEIR_EXIT = "has exited (with which status knows whoever started it)";
 
 /** What an instance is told to run; the same for all of a generation. */
 export interface InstancePlan {
@@ -48,6 +52,20 @@ export interface InstancePlan {
   readonly identity: () => LaunchSpecification["identity"];
   readonly offers: () => readonly Offer[];
   readonly output: OutputConfig;
+  /** Absolute: where the notify sockets are. */
+  readonly notifyFolder: string;
+  /** null: the daemon starts it. */
+  readonly external: ExternalPlan | null;
+}
+
+/** Of an instance that someone else starts. */
+export interface ExternalPlan {
+  /** The process that has come for it. Throws a CodedError when none has, and the reason when the signal or `cancelled` is aborted. */
+  readonly arrival: (instance: number, cancelled: AbortSignal) => Promise<Arrival>;
+  /** While it is aborted nobody is awaited. */
+  readonly signal: () => AbortSignal;
+  readonly specification: (extra: Readonly<Record<string, string>>) => LaunchSpecification;
+  readonly notifyFolder: string;
 }
 
 export interface InstanceHooks {
@@ -87,6 +105,8 @@ export class Instance {
   /** The process that has ended but whose group may still have members. */
   #ended: Process | null = null;
   #livedMs = 0;
+  /** Aborted when it is not awaited any more. */
+  readonly #cancelled = new AbortController();
 
   constructor(
     plan: InstancePlan,
@@ -149,27 +169,42 @@ export class Instance {
     return this.#machine.fire(event, Date.now());
   }
 
-  /** Starts the process. Throws a CodedError when it could not be started, and then nothing runs. */
+  /** Nobody is awaited for it any more. */
+  cancel(): void {
+    this.#cancelled.abort();
+  }
+
+  /**
+   * Starts the process, or waits for the one that somebody else starts. Throws a CodedError when it could not be started, and then
+   * nothing runs. One that is no longer awaited is vacant as before.
+   */
   async start(): Promise<void> {
+    const { external } = this.#plan;
+    const arrival = external === null ? null : await this.#await(external);
     let output: Output | null = null;
     try {
-      output = openOutput(this.#plan.output, this.#plan.generation);
-      const specification = this.#plan.specification({
+      output = openOutput(arrival === null ? this.#plan.output : THEIRS, this.#plan.generation);
+      const specification = (external ?? this.#plan).specification({
         NOTIFY_SOCKET: this.#notifyPath,
         HANDOFF_INSTANCE: String(this.id),
         ...output.variables,
       });
-      this.#notify = NotifySocket.open(this.#notifyPath, specification.identity, this.#hooks.onNotify);
+      const owner = arrival ?? specification.identity;
+      this.#notify = NotifySocket.open(this.#notifyPath, owner, this.#hooks.onNotify);
       await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
       const offers = this.#plan.offers();
       const began = performance.now();
       const written = output.descriptor?.fd;
       const standard = [this.#surroundings.devNull, written ?? 1, written ?? 2] as const;
-      const launched = await launch(specification, offers, standard, HANDOFF_MS, (process) => {
+      const onSpawned = (process: Process): void => {
         this.#process = process;
         this.#hooks.onSpawned();
         reach("launch.spawned");
-      });
+      };
+      const launched =
+        arrival === null
+          ? await launch(specification, offers, standard, HANDOFF_MS, onSpawned)
+          : await welcome(arrival, specification, offers, HANDOFF_MS, onSpawned);
       this.#surroundings.tally.handedOff((performance.now() - began) / 1000);
       this.#surroundings.tally.descriptorsPassed(offers.length);
       this.#channel = launched.channel;
@@ -178,11 +213,21 @@ export class Instance {
       await this.#keepChannel(launched.channel);
     } catch (error) {
       this.#process = null;
+      if (arrival !== null) sendAway(arrival, messageOf(error));
       this.fire("exit");
       this.#letGo();
       throw error;
     } finally {
       output?.descriptor?.close();
+    }
+  }
+
+  async #await(external: ExternalPlan): Promise<Arrival> {
+    try {
+      return await external.arrival(this.id, this.#cancelled.signal);
+    } catch (error) {
+      if (!external.signal().aborted) this.fire("exit");
+      throw error;
     }
   }
 
@@ -193,12 +238,14 @@ export class Instance {
     if (channel !== null) this.#channel = new Channel(channel);
     if (notify !== null) this.#notify = NotifySocket.resume(this.#notifyPath, notify, this.#hooks.onNotify);
     const found =
-      record.pid === null || record.startTime === null ? null : Process.adopt(record.pid, record.startTime);
+      record.pid === null || record.startTime === null
+        ? null
+        : Process.adopt(record.pid, record.startTime, this.#plan.external !== null);
     if (found === null) {
       this.#letGo();
       return false;
     }
-    if (notify === null) this.#listenAgain();
+    if (notify === null) this.#listenAgain(found.pid);
     this.#watch(found);
     return true;
   }
@@ -228,9 +275,11 @@ export class Instance {
   }
 
   /** Nobody has kept the notify socket: what the process says to the same path from now on is heard. */
-  #listenAgain(): void {
+  #listenAgain(pid: number): void {
     try {
-      this.#notify = NotifySocket.open(this.#notifyPath, this.#plan.identity(), this.#hooks.onNotify);
+      // Its user is that of its folder in /proc (proc(5)), where somebody else has chosen it.
+      const owner = this.#plan.external === null ? this.#plan.identity() : statSync(`/proc/${pid}`);
+      this.#notify = NotifySocket.open(this.#notifyPath, owner, this.#hooks.onNotify);
     } catch (error) {
       this.#surroundings.log.warn({ err: error, instance: this.id }, "an instance cannot be heard");
     }
@@ -252,7 +301,11 @@ export class Instance {
     const failure =
       launcher instanceof CodedError
         ? launcher
-        : instanceExited(who, describeExit(status), expected ? "as it was told to" : "unexpectedly");
+        : instanceExited(
+            who,
+            process.isForeign ? THEIR_EXIT : describeExit(status),
+            expected ? "as it was told to" : "unexpectedly",
+          );
     this.#ended = process;
     this.#hooks.onExit(failure, expected);
   }
@@ -289,11 +342,8 @@ export class Instance {
   }
 
   get #notifyPath(): string {
-    return join(
-      this.#surroundings.runtime,
-      "notify",
-      `${this.#plan.generation.replace("/", ".")}.${this.id}`,
-    );
+    const { external, generation, notifyFolder } = this.#plan;
+    return join((external ?? { notifyFolder }).notifyFolder, `${generation.replace("/", ".")}.${this.id}`);
   }
 }
 

@@ -8,6 +8,7 @@ import type { Descriptor } from "../handoff/descriptor.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { endGroup } from "./ending.ts";
 import { instanceExited } from "./errors.ts";
+import { cancelStart, endInstance, type Member } from "./external.ts";
 import {
   Instance,
   type InstanceEvent,
@@ -52,6 +53,7 @@ export class Instances {
   /** As they were when this object was made: for `resume`. */
   readonly #known: readonly GroupedInstanceRecord[];
   readonly #plan: InstancePlan;
+  readonly #member: Member;
   readonly #config: ServiceConfig;
   readonly #where: { readonly service: string; readonly generation: number };
   readonly #hooks: InstancesHooks;
@@ -64,15 +66,15 @@ export class Instances {
   constructor(
     plan: InstancePlan,
     records: readonly GroupedInstanceRecord[],
-    config: ServiceConfig,
-    number: number,
+    member: Member,
     hooks: InstancesHooks,
     surroundings: Surroundings,
   ) {
     this.#known = records;
     this.#plan = plan;
-    this.#config = config;
-    this.#where = { service: config.name, generation: number };
+    this.#member = member;
+    this.#config = member.config;
+    this.#where = { service: member.config.name, generation: member.number };
     this.#hooks = hooks;
     this.#surroundings = surroundings;
     this.#all = records.map((record) => this.#place(record));
@@ -141,13 +143,17 @@ export class Instances {
     await Promise.all([...this.#leaving.values()].map(({ left }) => left));
   }
 
-  /** Goes on with the processes that run. What is used is taken out of `kept`. */
-  resume(kept: Map<string, Descriptor>, isDraining: boolean): void {
+  /**
+   * Goes on with the processes that run. What is used is taken out of `kept`. `isAwaiting`: of those that someone else starts, who
+   * has not come may come still.
+   */
+  resume(kept: Map<string, Descriptor>, isDraining: boolean, isAwaiting = false): void {
     for (const [index, instance] of [...this.all].entries()) {
       const record = this.#known[index] ?? { ...instance.record, leaving: null };
       const isAlive = instance.adopt(record, kept);
       if (record.leaving) this.#leave(instance, record.leaving.isTold);
       if (isAlive || isDraining || record.leaving) continue;
+      if (isAwaiting && record.state === "starting" && record.pid === null) continue;
       const who = `instance ${instance.id} of ${this.#plan.generation}`;
       if (instance.fire("exit")) this.#lost(instance, instanceExited(who, "ended", "while no daemon ran"));
       else if (instance.state === "failed") this.#comeBack(instance);
@@ -192,7 +198,7 @@ export class Instances {
     try {
       await instance.start();
     } catch (error) {
-      if (!this.#leaving.has(instance)) this.#notStarted(instance, error);
+      if (!this.#leaving.has(instance) && !instance.isVacant) this.#notStarted(instance, error);
       return;
     }
     const pid = instance.pid === null ? "which has ended already" : `pid ${instance.pid}`;
@@ -217,13 +223,16 @@ export class Instances {
   }
 
   async #end(instance: Instance, leaving: Leaving): Promise<void> {
+    instance.cancel();
     // One that is just being started has its process when that is over, if at all.
     await this.#starting.get(instance);
     const process = instance.process ?? instance.takeEnded();
     const { signal, timeoutMs } = this.#config.drain;
-    if (process !== null) {
+    if (process === null) await cancelStart(this.#member, instance.id, this.#surroundings);
+    else {
       const deadline = instance.since + timeoutMs;
-      const ended = endGroup(process, leaving.isTold ? null : signal, deadline, () => undefined);
+      const how = { signal: leaving.isTold ? null : signal, deadline, onKill: () => undefined };
+      const ended = endInstance(this.#member, instance.id, process, how, this.#surroundings);
       leaving.isTold = true;
       this.#hooks.onChange();
       const { killed } = await ended;

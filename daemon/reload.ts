@@ -11,6 +11,7 @@ import type { Listener } from "../handoff/listener.ts";
 import { UnixListener } from "../handoff/unix-listener.ts";
 import type { Config, ListenerConfig, ServiceConfig } from "./config/config.ts";
 import { reloadInProgress, reloadRefused, reloadWithoutFile, upgradeInProgress } from "./errors.ts";
+import type { PreparedDoors } from "./doors.ts";
 import { reach } from "./fault.ts";
 import type { InventoryFile } from "./inventory.ts";
 import { type Estate, Leaving, mayComeBackTo, uses } from "./leaving.ts";
@@ -40,6 +41,7 @@ export interface ReloadEstate extends Estate, ReloadSources {
 interface Prepared {
   readonly opened: readonly Listener[];
   readonly records: ReadonlyMap<string, ServiceRecord | null>;
+  readonly doors: PreparedDoors;
 }
 
 export class Reloader {
@@ -95,7 +97,7 @@ export class Reloader {
       const plan = this.#plan(wanted);
       if (plan.problems.length > 0) throw reloadRefused(this.#config.file, plan.problems);
       const admit = this.#estate.readAccess();
-      const prepared = await this.#prepare(plan);
+      const prepared = await this.#prepare(plan, wanted.services);
       this.#commit(plan, wanted, prepared);
       reach("reload.committed");
       admit();
@@ -137,7 +139,7 @@ export class Reloader {
   }
 
   /** All that can fail. Leaves nothing behind when it does. */
-  async #prepare(plan: ReloadPlan): Promise<Prepared> {
+  async #prepare(plan: ReloadPlan, services: readonly ServiceConfig[]): Promise<Prepared> {
     const opened: Listener[] = [];
     const undo: (() => void)[] = [];
     try {
@@ -147,9 +149,11 @@ export class Reloader {
       reach("reload.opened");
       // The daemon may have been told to end meanwhile.
       this.#estate.assertRunning();
+      const doors = this.#estate.surroundings.doors.prepare(services);
+      undo.push(doors.undo);
       this.#writeDown(plan.listeners.added, plan.services.added);
       reach("reload.written");
-      return { opened, records };
+      return { opened, records, doors };
     } catch (error) {
       for (const back of undo.reverse()) back();
       for (const listener of opened) await listener.close();
@@ -175,7 +179,7 @@ export class Reloader {
   #commit(
     { listeners, services, logLevel }: ReloadPlan,
     wanted: Config,
-    { opened, records }: Prepared,
+    { opened, records, doors }: Prepared,
   ): void {
     const { estate, leaving } = { estate: this.#estate, leaving: this.leaving };
     const removed = services.removed.flatMap(({ name }) => estate.services.get(name) ?? []);
@@ -183,6 +187,7 @@ export class Reloader {
     for (const { name } of listeners.kept) leaving.keepListener(name);
     for (const config of listeners.removed) leaving.addListener(config);
     for (const service of removed) leaving.addService(service.name);
+    doors.commit();
     if (logLevel !== null) estate.surroundings.log.level = logLevel;
     for (const config of wanted.services) {
       estate.services.get(config.name)?.reconfigure(config, this.#listenersFor(config));

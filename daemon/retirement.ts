@@ -14,7 +14,8 @@
  */
 import { Settling } from "../handoff/settle.ts";
 import { acceptLeftovers } from "./acceptor.ts";
-import { endGroup, pause } from "./ending.ts";
+import { pause } from "./ending.ts";
+import { cancelStart, endInstance } from "./external.ts";
 import { reach } from "./fault.ts";
 import type { Generation } from "./generation.ts";
 import type { Instance } from "./instance.ts";
@@ -53,7 +54,7 @@ export async function retire(
   const kill = { isUnderway: false };
   const ended = instances.map(async (instance) => {
     const process = instance.process ?? instance.takeEnded();
-    if (process === null) return;
+    if (process === null) return cancelStart(generation, instance.id, surroundings);
     const isToBeTold = !isTold && (!isInDoubt || hasSlot(generation, process.pid));
     const beforeKill = (): void => {
       // Counted once, before the first is killed: the others' are still open then.
@@ -64,8 +65,13 @@ export async function retire(
       traffic.cut(open === null ? null : Math.max(open, traffic.record.cut ?? 0));
       if (open !== null) surroundings.tally.connectionsCut(name, open);
     };
-    const signal = isToBeTold ? drain.signal : null;
-    const { killed } = await endGroup(process, signal, deadline, beforeKill, traffic.over);
+    const how = {
+      signal: isToBeTold ? drain.signal : null,
+      deadline,
+      onKill: beforeKill,
+      over: traffic.over,
+    };
+    const { killed } = await endInstance(generation, instance.id, process, how, surroundings);
     if (killed > 0) sayKilled(generation, killed, surroundings);
   });
   // Each has the signal by now: endGroup sends it before it waits for anything.

@@ -19,6 +19,7 @@ import type { Beginning } from "./beginning.ts";
 import type { Config, ServiceConfig } from "./config/config.ts";
 import { closeListeners } from "./closing.ts";
 import { longestStopMs } from "./ending.ts";
+import { Doors } from "./doors.ts";
 import { serviceLeaving, stopping } from "./errors.ts";
 import { keeperWithFaultPoints, reach } from "./fault.ts";
 import { healthOf } from "./health.ts";
@@ -35,7 +36,7 @@ import { Reloader } from "./reload.ts";
 import { moved, type RescuedSlot, rescueSlots } from "./rescue.ts";
 import { Service } from "./service.ts";
 import { managerPid } from "./systemd.ts";
-import { type ServiceRecord, SnapshotStore } from "./snapshot.ts";
+import { SnapshotStore } from "./snapshot.ts";
 import { endStrays } from "./strays.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Parts } from "./upgrade-body.ts";
@@ -78,6 +79,7 @@ export class Supervisor {
       runtime: config.paths.runtime,
       state: config.paths.state,
       keeper: () => this.#keeper,
+      doors: new Doors(config.paths.runtime, (...event) => this.#surroundings.say(...event)),
       devNull: openSync("/dev/null", "r+"),
       log,
       tally: this.#metrics,
@@ -170,6 +172,7 @@ export class Supervisor {
       const own = new Map([...this.#listeners].filter(([name]) => names.has(name)));
       this.#services.set(config.name, this.#createService(config, own));
     }
+    this.#surroundings.doors.prepare(services, kept).commit();
     for (const config of left.listeners) this.#reloader.leaving.addListener(config);
     for (const { name } of left.services) this.#reloader.leaving.addService(name);
     if (source !== null) {
@@ -178,8 +181,12 @@ export class Supervisor {
       this.#surroundings.say(recoveredEvent(source, inherited));
     }
     for (const event of lossEvents(source, read, records)) this.#surroundings.say(event, "warn");
-    for (const [name, service] of this.#services)
-      await this.#beginService(service, records.get(name) ?? null, source !== null, kept);
+    for (const [name, service] of this.#services) {
+      const record = source === null ? null : (records.get(name) ?? null);
+      const isLeaving = this.#reloader.leaving.hasService(name);
+      if (record !== null) await service.recover(record, kept, isLeaving);
+      else await service.begin(records.get(name) ?? null);
+    }
     if (source === "pidfd") await this.#keepAll();
     const unused = [...kept.keys()];
     if (unused.length > 0) await this.#keeper.remove(unused);
@@ -197,17 +204,6 @@ export class Supervisor {
     }
     this.#metrics.expect(config.name, config.deploy.strategy);
     return new Service(config, listeners, this.#store, this.#surroundings);
-  }
-
-  async #beginService(
-    service: Service,
-    record: ServiceRecord | null,
-    isRecovery: boolean,
-    kept: Map<string, Descriptor>,
-  ): Promise<void> {
-    if (isRecovery && record !== null) {
-      await service.recover(record, kept, this.#reloader.leaving.hasService(service.name));
-    } else await service.begin(record);
   }
 
   async #openKeeper(
@@ -248,6 +244,7 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.#isStopping = true;
     await Promise.all([...this.#services.values()].map((service) => service.stop()));
+    this.#surroundings.doors.close();
     if (this.#keeping?.kind === "systemd") this.#keeping.close();
     else await this.#closeListeners();
     this.#surroundings.history.flush();
@@ -337,6 +334,7 @@ export class Supervisor {
       listeners: [...this.#listeners.values()],
       keeping: this.#keeping,
       reloading: this.#reloader,
+      doors: this.#surroundings.doors,
       metrics: this.#metrics,
       startedAt: this.#startedAt.getTime(),
       upgrades: this.#upgrades,

@@ -2,6 +2,7 @@
 import type { Logger } from "pino";
 import type { EventDraft } from "../admin-api/events.ts";
 import type { Keeper } from "../handoff/keeper.ts";
+import type { Doors } from "./doors.ts";
 import type { History } from "./history.ts";
 import type { Tally } from "./metrics.ts";
 
@@ -10,6 +11,8 @@ export interface Surroundings {
   readonly runtime: string;
   readonly state: string;
   readonly keeper: () => Keeper;
+  /** Where the processes come in that someone else starts. */
+  readonly doors: Doors;
   /** /dev/null, open for reading and writing. */
   readonly devNull: number;
   readonly log: Logger;

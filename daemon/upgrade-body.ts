@@ -5,6 +5,7 @@ import { type Listener, slotName } from "../handoff/listener.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config } from "./config/config.ts";
 import { reach } from "./fault.ts";
+import type { Doors } from "./doors.ts";
 import type { Front } from "./front.ts";
 import type { Keeping } from "./keeping.ts";
 import type { Metrics } from "./metrics.ts";
@@ -22,6 +23,7 @@ export interface Parts {
   readonly listeners: readonly Listener[];
   readonly keeping: Pick<Keeping, "stored" | "settled" | "keepOwn" | "letGoOfOwn"> | null;
   readonly reloading: Pick<Reloader, "pause" | "unpause">;
+  readonly doors: Pick<Doors, "pause" | "unpause" | "descriptors">;
   readonly metrics: Metrics;
   /** Milliseconds since the epoch: when the first image was started. */
   readonly startedAt: number;
@@ -40,10 +42,13 @@ export function bodyOf(lockFile: Descriptor, parts: () => Parts, events: EventLo
       await front.pause();
       reach("upgrade.closed");
       await parts().reloading.pause();
+      // Whoever comes waits for the next image; who is there already is greeted, or goes.
+      parts().doors.pause();
       await Promise.all(parts().services.map((service) => service.pause()));
       await parts().keeping?.settled();
     },
     unpause: async () => {
+      parts().doors.unpause();
       for (const service of parts().services) service.unpause();
       parts().reloading.unpause();
       await front.open();
@@ -64,7 +69,7 @@ export function bodyOf(lockFile: Descriptor, parts: () => Parts, events: EventLo
       essence: essenceOf(parts().config),
     }),
     descriptors: () => {
-      const { services, listeners } = parts();
+      const { services, listeners, doors } = parts();
       const slots = listeners.flatMap(({ name, slots: own }) =>
         own.map((slot) => [slotName(name, slot.index), slot.fd] as const),
       );
@@ -72,7 +77,13 @@ export function bodyOf(lockFile: Descriptor, parts: () => Parts, events: EventLo
         .flatMap(({ generations }) => generations)
         .flatMap((generation) => generation.instances)
         .flatMap(({ descriptors }) => [...descriptors]);
-      return new Map([["lock", lockFile.fd], ...front.descriptors, ...slots, ...instances] as const);
+      return new Map([
+        ["lock", lockFile.fd],
+        ...front.descriptors,
+        ...doors.descriptors,
+        ...slots,
+        ...instances,
+      ] as const);
     },
     say,
     tally: metrics,

@@ -54,6 +54,12 @@ export class Channel implements Disposable {
     this.#poll.unref();
   }
 
+  /** Nobody is told any more. */
+  unwatch(): void {
+    this.#onClosed = null;
+    if (this.open && this.#waiter === null) this.#poll.stop();
+  }
+
   /** Sends one frame with duplicates of `descriptors`, which stay the caller's. Throws a CodedError. */
   send(frame: Uint8Array, descriptors: readonly number[] = []): void {
     if (this.#closed !== null) throw this.#closed;

@@ -122,8 +122,7 @@ export async function launch(
   deadlineMs: number,
   onSpawned: (process: Process) => void = () => undefined,
 ): Promise<Launched> {
-  using memory = new Descriptor(native.memfd("handoff-specification"));
-  writeAll(memory.fd, encodeSpecification(specification));
+  using memory = memoryOf(specification);
   const [ours, theirs] = native.seqpacketPair().map((fd) => new Descriptor(fd)) as [Descriptor, Descriptor];
   using child = theirs;
   const channel = new Channel(ours);
@@ -138,6 +137,38 @@ export async function launch(
     channel.close();
     process?.kill("SIGKILL");
     process?.abandon();
+    throw error;
+  }
+}
+
+/** A launcher that someone else has started and that asks for its grant. */
+export interface Joined {
+  readonly process: Process;
+  readonly channel: Channel;
+}
+
+/** The same for a launcher that has asked: it has its command already. On a failure both stay the caller's. */
+export async function welcome(
+  { process, channel }: Joined,
+  specification: LaunchSpecification,
+  offers: readonly Offer[],
+  deadlineMs: number,
+  onKnown: (process: Process) => void,
+): Promise<Launched> {
+  using memory = memoryOf({ ...specification, command: [] });
+  onKnown(process);
+  await grant(channel, memory.fd, offers, deadlineMs);
+  return { process, channel };
+}
+
+/** Owned by the caller. */
+function memoryOf(specification: LaunchSpecification): Descriptor {
+  const memory = new Descriptor(native.memfd("handoff-specification"));
+  try {
+    writeAll(memory.fd, encodeSpecification(specification));
+    return memory;
+  } catch (error) {
+    memory.close();
     throw error;
   }
 }

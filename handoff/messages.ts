@@ -17,6 +17,7 @@ const TYPE = {
   ack: 2,
   fail: 3,
   ok: 4,
+  join: 5,
   put: 16,
   remove: 17,
   list: 18,
@@ -33,6 +34,8 @@ const KEY = {
   errno: 6,
   text: 7,
   name: 8,
+  generation: 9,
+  instance: 10,
 } as const;
 
 /** The most descriptors in one of our frames; the kernel takes SCM_MAX_FD (253). */
@@ -56,9 +59,17 @@ export interface Fail {
   readonly text: string;
 }
 
+/** A launcher that someone else has started asks for a place; null: whichever is awaited. */
+export interface Join {
+  readonly type: "join";
+  readonly generation: number | null;
+  readonly instance: number | null;
+}
+
 export type Message =
   | { readonly type: "ack"; readonly count: number; readonly identities: readonly bigint[] }
   | Fail
+  | Join
   | { readonly type: "ok" }
   | { readonly type: "items"; readonly names: readonly string[]; readonly more: boolean };
 
@@ -77,6 +88,11 @@ function entryField(entry: Entry): Field {
   new DataView(value.buffer).setBigUint64(1, entry.identity, true);
   value.set(name, 9);
   return { key: KEY.entry, value };
+}
+
+/** What is well-formed and cannot be done. `errno` is one of errno(3)'s numbers. */
+export function failFrame(step: string, errno: number, text: string): Uint8Array {
+  return frame(TYPE.fail, [textField(KEY.step, step), u32Field(KEY.errno, errno), textField(KEY.text, text)]);
 }
 
 export function putFrame(names: readonly string[]): Uint8Array {
@@ -123,6 +139,18 @@ function interpret(parsed: Frame): Message | string {
       const errno = asU32(find(KEY.errno));
       if (step === null || errno === null) return "a FAIL without STEP and ERRNO";
       return { type: "fail", step, errno, text: asText(find(KEY.text)) ?? "" };
+    }
+    case TYPE.join: {
+      const generation = asU32(find(KEY.generation));
+      const instance = asU32(find(KEY.instance));
+      // What is broken must not pass for what is absent: it would get any place.
+      const isBroken = [KEY.generation, KEY.instance].some((key) => {
+        const field = find(key);
+        return field !== undefined && asU32(field) === null;
+      });
+      if (isBroken) return "a JOIN whose GENERATION or INSTANCE is no number";
+      if (generation === null && instance !== null) return "a JOIN with an INSTANCE of no GENERATION";
+      return { type: "join", generation, instance };
     }
     case TYPE.ok:
       return { type: "ok" };

@@ -16,6 +16,8 @@ const UNKNOWN: ExitStatus = { code: null, signal: null };
 
 export class Process {
   readonly pid: number;
+  /** Somebody else has started it: its group is theirs, and it may be that only they may signal it. */
+  readonly isForeign: boolean;
   /** In clock ticks since the boot (/proc/PID/stat, field 22): with the pid, what tells a process from its successor. */
   readonly startTime: string;
   readonly #pidfd: Descriptor;
@@ -23,8 +25,9 @@ export class Process {
   readonly #waiters: ((status: ExitStatus) => void)[] = [];
   #status: ExitStatus | null = null;
 
-  private constructor(pid: number, pidfd: number, startTime: string) {
+  private constructor(pid: number, pidfd: number, startTime: string, isForeign = false) {
     this.pid = pid;
+    this.isForeign = isForeign;
     this.startTime = startTime;
     this.#pidfd = new Descriptor(pidfd);
     this.#poll = new native.Poll(pidfd, () => this.#ended());
@@ -53,8 +56,27 @@ export class Process {
     }
   }
 
+  /**
+   * Watches a process that somebody else has started and that is known by its pidfd. Consumes `pidfd`. null when it has ended: then
+   * the pid may be another one's.
+   */
+  static foreign(pid: number, pidfd: Descriptor): Process | null {
+    const startTime = startTimeOf(pid);
+    try {
+      // Signal 0 only asks. That it lives after the reading makes the reading its own.
+      native.pidfdSendSignal(pidfd.fd, 0);
+    } catch (error) {
+      if (!hasCode(error, "EPERM")) pidfd.close();
+      if (hasCode(error, "ESRCH")) return null;
+      if (!hasCode(error, "EPERM")) throw error;
+    }
+    if (startTime !== null) return new Process(pid, pidfd.take(), startTime, true);
+    pidfd.close();
+    return null;
+  }
+
   /** Watches a process that runs already. null when it is gone or when the pid belongs to another one by now. */
-  static adopt(pid: number, startTime: string): Process | null {
+  static adopt(pid: number, startTime: string, isForeign = false): Process | null {
     let pidfd: number;
     try {
       pidfd = native.pidfdOpen(pid);
@@ -64,7 +86,7 @@ export class Process {
     }
     try {
       // Read after the pidfd is open: from here on the pid cannot change hands unseen.
-      if (startTimeOf(pid) === startTime) return new Process(pid, pidfd, startTime);
+      if (startTimeOf(pid) === startTime) return new Process(pid, pidfd, startTime, isForeign);
     } catch (error) {
       native.close(pidfd);
       throw error;
@@ -87,24 +109,26 @@ export class Process {
     return new Promise((resolve) => this.onExit(resolve));
   }
 
-  /** Sends a signal to the process. false when it is gone. */
+  /** Sends a signal to the process. false when it is gone, or is foreign and not the daemon's to signal. */
   kill(signal: NodeJS.Signals): boolean {
     if (!this.#pidfd.open) return false;
     try {
       native.pidfdSendSignal(this.#pidfd.fd, constants.signals[signal]);
       return true;
     } catch (error) {
-      if (hasCode(error, "ESRCH")) return false;
+      if (hasCode(error, "ESRCH") || (this.isForeign && hasCode(error, "EPERM"))) return false;
       throw error;
     }
   }
 
   /**
    * Sends a signal to the process group that the process leads (0: only asks). false when nobody is left in it.
-   * Safe while the process lives or its zombie has not been released.
+   * Safe while the process lives or its zombie has not been released. Of a foreign process, which need not lead its group, only the
+   * process itself.
    */
   killGroup(signal: NodeJS.Signals | 0): boolean {
     if (!this.#pidfd.open) return false;
+    if (this.isForeign) return signal === 0 ? !this.exited : this.kill(signal);
     try {
       process.kill(-this.pid, signal);
       return true;

@@ -70,3 +70,15 @@ export class AccountCheck {
 function unknown(what: string, name: string, lookup: string): string {
   return `the ${what} "${name}" does not exist on this host (\`${lookup}\` finds nothing); create it or correct the name`;
 }
+
+/** Uids that a principal names, each once. */
+export function userIds({ uid, user }: PrincipalFile, accounts: Accounts): number[] {
+  const named = user === undefined ? undefined : accounts.lookupUser(user)?.uid;
+  return [...new Set([uid, named])].filter((id) => id !== undefined);
+}
+
+/** Gids that a principal names, each once. */
+export function groupIds({ gid, group }: PrincipalFile, accounts: Accounts): number[] {
+  const named = group === undefined ? undefined : accounts.lookupGroup(group);
+  return [...new Set([gid, named])].filter((id) => id !== undefined && id !== null);
+}

@@ -43,7 +43,7 @@ export interface ListenerConfig {
 
 export interface ServiceConfig {
   readonly name: string;
-  /** Not empty; the first is the program. */
+  /** The first is the program. Empty only where `external` is: then the daemon cannot start it. */
   readonly command: readonly string[];
   /** Absolute, and may contain `{version}`; null: the daemon's own. */
   readonly directory: string | null;
@@ -182,10 +182,13 @@ export interface DrainConfig {
 }
 
 export interface ExternalConfig {
-  readonly allow: { readonly uid: number | null; readonly gid: number | null };
-  /** Absolute. */
-  readonly socket: string;
+  /** Whoever matches one of them. */
+  readonly allow: { readonly uids: readonly number[]; readonly gids: readonly number[] };
+  /** Absolute; null: `NAME.sock` in the runtime directory. */
+  readonly socket: string | null;
+  /** Placeholders are filled in by `fillCommand`; null: someone comes without being asked. */
   readonly start: readonly string[] | null;
+  /** null: the instance is told by `drain.signal`. */
   readonly stop: readonly string[] | null;
 }
 

@@ -1,6 +1,6 @@
 /** A service's section, with every default filled in. The file has been checked: nothing here fails. */
 import type { Static } from "@sinclair/typebox";
-import type { Accounts } from "./accounts.ts";
+import { type Accounts, groupIds, userIds } from "./accounts.ts";
 import type {
   AnalysisConfig,
   DeployConfig,
@@ -26,7 +26,7 @@ export function normaliseService(name: string, service: ServiceFile, accounts: A
   const backoff = parseBackoff(service.restart?.backoff ?? DEFAULTS.restartBackoff);
   return {
     name,
-    command: service.command,
+    command: service.command ?? [],
     directory: service.directory ?? null,
     version: service.version ?? null,
     environment: service.environment ?? {},
@@ -153,13 +153,9 @@ function normaliseAnalysis(analysis: NonNullable<DeployFile["analysis"]>): Analy
 
 function normaliseExternal(external: ServiceFile["external"], accounts: Accounts): ExternalConfig | null {
   if (external === undefined) return null;
-  const { uid, user, gid, group } = external.allow;
   return {
-    allow: {
-      uid: uid ?? (user === undefined ? null : (accounts.lookupUser(user)?.uid ?? null)),
-      gid: gid ?? (group === undefined ? null : accounts.lookupGroup(group)),
-    },
-    socket: external.socket,
+    allow: { uids: userIds(external.allow, accounts), gids: groupIds(external.allow, accounts) },
+    socket: external.socket ?? null,
     start: external.start ?? null,
     stop: external.stop ?? null,
   };

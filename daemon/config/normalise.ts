@@ -1,6 +1,6 @@
 /** From what the file says to what the daemon uses. The file has been checked: nothing here fails. */
 import { parseAddress } from "../../handoff/address.ts";
-import type { Accounts } from "./accounts.ts";
+import { type Accounts, groupIds, userIds } from "./accounts.ts";
 import type { AdminConfig, Config, ListenerConfig, Role, RoleGrant } from "./config.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { normaliseService } from "./normalise-service.ts";
@@ -78,14 +78,4 @@ function grants(role: Role, principal: PrincipalFile | undefined, accounts: Acco
     ...userIds(principal, accounts).map((id) => ({ role, to: "user" as const, id })),
     ...groupIds(principal, accounts).map((id) => ({ role, to: "group" as const, id })),
   ];
-}
-
-function userIds({ uid, user }: PrincipalFile, accounts: Accounts): number[] {
-  const named = user === undefined ? undefined : accounts.lookupUser(user)?.uid;
-  return [uid, named].filter((id) => id !== undefined);
-}
-
-function groupIds({ gid, group }: PrincipalFile, accounts: Accounts): number[] {
-  const named = group === undefined ? undefined : accounts.lookupGroup(group);
-  return [gid, named].filter((id) => id !== undefined && id !== null);
 }

@@ -15,7 +15,6 @@ interface NotYet {
   readonly wayOut: string;
 }
 
-const always = (): boolean => true;
 const otherThan = (value: unknown) => (found: unknown) => found !== value;
 
 const NOT_YET: readonly NotYet[] = [
@@ -24,12 +23,6 @@ const NOT_YET: readonly NotYet[] = [
     asksFor: otherThan(DEFAULTS.fdstoreMax),
     what: "keeping an application's descriptors",
     wayOut: `use ${DEFAULTS.fdstoreMax}`,
-  },
-  {
-    path: ["services", "*", "external"],
-    asksFor: always,
-    what: "adopting instances that someone else starts",
-    wayOut: "use command: alone",
   },
 ];
 

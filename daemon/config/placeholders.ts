@@ -13,6 +13,42 @@ export interface QuerySubject {
   readonly generation: number;
 }
 
+/** Behind a dollar they are a shell's own. */
+const COMMAND_PLACEHOLDER = /(?<!\$)\{([A-Za-z_]+)\}/gu;
+const COMMAND_PLACEHOLDERS = ["service", "version", "generation", "instance"] as const;
+
+/** One instance, for a command that asks for it. */
+export interface CommandSubject extends QuerySubject {
+  readonly instance: number;
+}
+
+/** Those of a command's arguments that nothing fills in, with their braces. */
+export function unknownInCommand(command: readonly string[]): string[] {
+  const known: readonly string[] = COMMAND_PLACEHOLDERS;
+  return command
+    .flatMap((argument) => [...argument.matchAll(COMMAND_PLACEHOLDER)])
+    .filter(([, name = ""]) => !known.includes(name))
+    .map(([text]) => text);
+}
+
+/** The command about one instance. Each argument stays one: no shell reads it. */
+export function fillCommand(
+  command: readonly string[],
+  { service, version, generation, instance }: CommandSubject,
+): string[] {
+  const values = {
+    service,
+    version: version ?? "",
+    generation: String(generation),
+    instance: String(instance),
+  };
+  return command.map((argument) =>
+    argument.replace(COMMAND_PLACEHOLDER, (text, name: string) =>
+      Object.hasOwn(values, name) ? values[name as keyof typeof values] : text,
+    ),
+  );
+}
+
 /** Those of a query that nothing fills in, with their braces. */
 export function unknownPlaceholders(query: string): string[] {
   const known: readonly string[] = QUERY_PLACEHOLDERS;

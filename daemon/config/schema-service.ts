@@ -20,11 +20,13 @@ import {
 
 export const ServiceSchema = mapping(
   {
-    command: commandLine({
-      description:
-        "The program and its arguments. A program without a slash is searched in PATH; a relative one begins at `directory`.",
-      examples: [["node", "server.js"]],
-    }),
+    command: optional(
+      commandLine({
+        description:
+          "The program and its arguments. A program without a slash is searched in PATH; a relative one begins at `directory`. Only a service with `external` may be without.",
+        examples: [["node", "server.js"]],
+      }),
+    ),
     directory: optional(
       value("path", {
         description: "Where it runs. `{version}` stands for the version that is deployed.",
@@ -139,15 +141,35 @@ export const ServiceSchema = mapping(
       mapping(
         {
           allow: PrincipalSchema,
-          socket: value("socket-path", { description: "Where handoff-exec --socket connects." }),
+          socket: optional(
+            value("socket-path", {
+              description:
+                "Where handoff-exec connects. Its folder also has the instances' notify sockets, in `notify/`.",
+              "x-default": "NAME.sock in paths.runtime",
+              examples: ["/run/handoffd/api.sock"],
+            }),
+          ),
           start: optional(
-            commandLine({ description: "Asks for an instance to be started; {generation} is filled in." }),
+            commandLine({
+              description:
+                "Asks someone to start an instance, and returns. Run by the daemon's own user, without a shell, for at most `ready.timeout`; {service}, {generation}, {instance} and {version} are filled in.",
+              "x-default": "nobody is asked: the deploy waits for who comes",
+              examples: [["systemctl", "start", "app@{generation}-{instance}.service"]],
+            }),
           ),
           stop: optional(
-            commandLine({ description: "Asks for an instance to be stopped; {generation} is filled in." }),
+            commandLine({
+              description:
+                "Asks someone to end an instance, in place of drain.signal. Run as `start`, for at most `drain.timeout`.",
+              "x-default": "drain.signal is sent",
+              examples: [["systemctl", "stop", "app@{generation}-{instance}.service"]],
+            }),
           ),
         },
-        { description: "Instances that someone else starts." },
+        {
+          description:
+            "The instances are started by someone else (a unit of systemd, a container), with handoff-exec. What is said here about the process itself (user, group, groups, umask, limits, nice, no_new_privileges, output) is theirs; directory and environment hold.",
+        },
       ),
     ),
     restart: optional(

@@ -5,6 +5,7 @@ import type { AccountCheck, Identity } from "./accounts.ts";
 import { readEnvironmentFile } from "./environment-file.ts";
 import type { Path, Report } from "./problem.ts";
 import type { ServiceFile } from "./schema.ts";
+import { checkExternal } from "./semantics-external.ts";
 import { suggestion } from "./suggest.ts";
 import type { Draft } from "./validate.ts";
 import { checkDeploy, type ListenerKinds, positive } from "./semantics-deploy.ts";
@@ -27,6 +28,7 @@ export function checkService(path: Path, service: ServiceDraft, tools: Tools): v
       "the program is empty text; nothing can be started; name a program",
     );
   }
+  checkExternal(path, service, self, report);
   checkDirectory(path, service, report);
   checkEnvironment(path, service, report);
   accounts.runnable([...path, "user"], service.user);

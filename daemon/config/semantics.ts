@@ -1,6 +1,6 @@
 /** What the schema cannot say about the sections of the daemon itself: that things exist, fit together, and are unique. */
 import { isIPv4 } from "node:net";
-import { isAbsolute, posix } from "node:path";
+import { isAbsolute, join, posix } from "node:path";
 import { parseAddress, SUN_PATH_MAX, type ListenerAddress } from "../../handoff/address.ts";
 import { AccountCheck, type Accounts, type Identity } from "./accounts.ts";
 import { DEFAULTS } from "./defaults.ts";
@@ -89,10 +89,20 @@ function checkListeners(draft: ConfigDraft, report: Report, accounts: AccountChe
   const { socket, http } = draft.admin ?? {};
   const socketPath = socket?.path ?? defaultAdminSocket(runtime);
   take(["admin", "socket", "path"], { kind: "unix", path: socketPath }, "admin.socket");
+  take(["keeper"], { kind: "unix", path: join(runtime, "keeper.sock") }, "the keeper");
   if (http?.address !== undefined)
     take(["admin", "http", "address"], parseTcpAddress(http.address), "admin.http");
   if (draft.metrics?.address !== undefined) {
     take(["metrics", "address"], parseTcpAddress(draft.metrics.address), "metrics");
+  }
+  for (const [name, service] of Object.entries(draft.services ?? {})) {
+    if (service?.external === undefined) continue;
+    const handoff = service.external.socket ?? join(runtime, `${name}.sock`);
+    take(
+      ["services", name, "external", "socket"],
+      { kind: "unix", path: handoff },
+      `the handoff socket of "${name}"`,
+    );
   }
   for (const [name, listener] of Object.entries(draft.listeners ?? {})) {
     const path = ["listeners", name];

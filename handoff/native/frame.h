@@ -24,6 +24,7 @@ enum frame_type {
   FRAME_ACK = 2,
   FRAME_FAIL = 3,
   FRAME_OK = 4,
+  FRAME_JOIN = 5,
   FRAME_PUT = 16,
   FRAME_REMOVE = 17,
   FRAME_LIST = 18,
@@ -40,6 +41,8 @@ enum field_key {
   FIELD_ERRNO = 6,
   FIELD_TEXT = 7,
   FIELD_NAME = 8,
+  FIELD_GENERATION = 9,
+  FIELD_INSTANCE = 10,
 
   FIELD_ARGUMENT = 32,
   FIELD_ENVIRONMENT = 33,

@@ -1,5 +1,6 @@
 // handoff-exec: the launcher of every instance (docs/wire.md). It receives one grant over descriptor 3, puts
-// the descriptors at 3, 4, …, becomes who it should be, and executes the program.
+// the descriptors at 3, 4, …, becomes who it should be, and executes the program. Started by someone else
+// than the daemon it has a command line, connects to the service's handoff socket and says JOIN first.
 //
 //   daemon                      handoff-exec
 //     GRANT (MORE) … GRANT ─────▶ compares each descriptor with its entry, reads the specification
@@ -26,6 +27,7 @@
 #include "launch_environment.h"
 #include "launch_failure.h"
 #include "launch_grant.h"
+#include "launch_join.h"
 #include "launch_program.h"
 #include "launch_specification.h"
 
@@ -89,11 +91,17 @@ static void die_with(pid_t parent, int signal) {
   if (peer.revents != 0 || getppid() != parent) exit(FAILED);  // nobody to tell
 }
 
-int main(void) {
+int main(int argc, char **argv) {
   const pid_t parent = getppid();
+  struct joining joining = {0};
   struct stat status;
-  if (fstat(channel, &status) != 0 || !S_ISSOCK(status.st_mode)) {
-    fputs("handoff-exec: descriptor 3 is not a channel; this program is started by handoffd\n", stderr);
+  if (argc > 1) {
+    joining = parse_joining(argc, argv);
+    is_joining = true;
+    join(&joining);
+  } else if (fstat(channel, &status) != 0 || !S_ISSOCK(status.st_mode)) {
+    fputs("handoff-exec: descriptor 3 is not a channel; this program is started by handoffd, or see --help\n",
+          stderr);
     return FAILED;
   }
   struct grant grant = {0};
@@ -102,6 +110,10 @@ int main(void) {
   size_t length;
   uint8_t *bytes = read_specification(grant.specification, &length);
   parse_specification(bytes, length, &specification);
+  if (is_joining) {
+    specification.arguments = joining.command;
+    keep_environment(&specification);
+  }
   acknowledge(&grant);
 
   apply_limits(&specification);

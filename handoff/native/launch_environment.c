@@ -14,6 +14,38 @@ static bool is_ours(const char *variable) {
   return false;
 }
 
+// What a service manager tells the process that it has started. The application speaks to handoffd instead.
+static bool is_managers(const char *variable) {
+  static const char *const names[] = {
+      "NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=", "FDSTORE=", "HANDOFF_"};
+  for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    if (strncmp(variable, names[i], strlen(names[i])) == 0) return true;
+  }
+  return false;
+}
+
+static bool is_said(const struct specification *specification, const char *variable) {
+  const size_t length = strcspn(variable, "=") + 1;
+  for (size_t i = 0; i < specification->environment_count; i++) {
+    if (strncmp(specification->environment[i], variable, length) == 0) return true;
+  }
+  return false;
+}
+
+void keep_environment(struct specification *specification) {
+  size_t own = 0;
+  while (environ[own] != NULL) own++;
+  // With room for what set_environment() adds.
+  char **all = allocate(own + specification->environment_count + 5, sizeof(char *), "specification");
+  size_t count = 0;
+  for (size_t i = 0; i < own; i++) {
+    if (!is_managers(environ[i]) && !is_said(specification, environ[i])) all[count++] = environ[i];
+  }
+  for (size_t i = 0; i < specification->environment_count; i++) all[count++] = specification->environment[i];
+  specification->environment = all;
+  specification->environment_count = count;
+}
+
 static void set_variable(struct specification *specification, const char *name, const char *value) {
   const size_t size = strlen(name) + strlen(value) + 2;
   char *variable = allocate(size, 1, "exec");

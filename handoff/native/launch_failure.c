@@ -9,6 +9,7 @@
 #include "passing.h"
 
 int channel = FIRST;
+bool is_joining = false;
 
 // The daemon may be gone by now, so the same sentence goes to standard error too.
 _Noreturn void fail(const char *step, int error, const char *text) {
@@ -17,7 +18,7 @@ _Noreturn void fail(const char *step, int error, const char *text) {
   snprintf(shown, sizeof(shown), "%s", text);
   const size_t length = frame_fail(frame, sizeof(frame), step, error, shown);
   const int sent = send_frame(channel, frame, length, NULL, 0);
-  if (sent != 0) fprintf(stderr, "handoff-exec: %s: %s: %s\n", step, shown, strerror(error));
+  if (sent != 0 || is_joining) fprintf(stderr, "handoff-exec: %s: %s: %s\n", step, shown, strerror(error));
   exit(FAILED);
 }
 

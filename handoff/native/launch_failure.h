@@ -1,6 +1,7 @@
 // How the launcher ends when a step does not work: it says so over the channel to the daemon.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,6 +10,8 @@ enum { FIRST = 3, FAILED = 127 };
 
 // Placing the program's descriptors moves it.
 extern int channel;
+// Someone else than the daemon has started the launcher: what fails is said to them, too.
+extern bool is_joining;
 
 // Ends the launcher. `text` is what the step was busy with.
 _Noreturn void fail(const char *step, int error, const char *text);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,6 +19,26 @@ static uint8_t buffer[FRAME_SIZE];
 static bool wait_for_message(void) {
   struct pollfd waiting = {.fd = channel, .events = POLLIN};
   return poll(&waiting, 1, -1) >= 0 || errno == EINTR;
+}
+
+// The daemon has no place for this launcher, or does not know it: whoever started it gets to know why.
+static _Noreturn void refused(const struct frame *frame) {
+  struct fields body = frame->body;
+  struct field field;
+  while (field_next(&body, &field) == FIELD_READ) {
+    if (field.key == FIELD_TEXT) fprintf(stderr, "handoff-exec: %.*s\n", (int)field.length, field.bytes);
+  }
+  exit(FAILED);
+}
+
+static _Noreturn void dropped(void) {
+  if (is_joining) {
+    fputs(
+        "handoff-exec: handoffd has closed the connection: it does not allow this user (external.allow), "
+        "or it is ending\n",
+        stderr);
+  }
+  exit(FAILED);
 }
 
 static uint64_t identity_of(int fd, uint8_t kind) {
@@ -59,19 +80,21 @@ void receive_grant(struct grant *grant) {
     struct received message;
     receive(channel, buffer, sizeof(buffer), &message);
     if (message.length < 0) {
+      if (errno == ECONNRESET && is_joining) dropped();
       if (errno != EAGAIN) fail("grant", errno, "recvmsg");
       if (!wait_for_message()) fail("grant", errno, "poll");
       continue;
     }
-    if (message.length == 0 && message.count == 0) exit(FAILED);  // the daemon has gone: nobody to tell
+    if (message.length == 0 && message.count == 0) dropped();  // the daemon has gone: nobody to tell
     // There was room for as many as a message holds, so only our own limit can have lost some
     // (RLIMIT_NOFILE).
     if (message.descriptors_lost) fail("grant", EMFILE, "descriptors were lost: RLIMIT_NOFILE");
     struct frame frame;
-    if (message.data_lost || !frame_parse(buffer, (size_t)message.length, &frame) ||
-        frame.type != FRAME_GRANT) {
-      fail("grant", EPROTO, "not a grant");
+    if (message.data_lost || !frame_parse(buffer, (size_t)message.length, &frame)) {
+      fail("grant", EPROTO, "not a frame");
     }
+    if (is_joining && frame.type == FRAME_FAIL) refused(&frame);
+    if (frame.type != FRAME_GRANT) fail("grant", EPROTO, "not a grant");
     struct field field;
     struct entry entry;
     enum field_result result;

@@ -130,5 +130,8 @@ void parse_specification(const uint8_t *bytes, size_t length, struct specificati
   enum field_result result;
   while ((result = field_next(&fields, &field)) == FIELD_READ) add_field(specification, &field);
   if (result == FIELD_BROKEN) malformed("a broken field");
+  // What joins has its command already, and nobody else's to run.
+  if (is_joining && specification->argument_count > 0) malformed("a command");
+  if (is_joining) return;
   if (specification->argument_count == 0 || specification->arguments[0][0] == '\0') malformed("no program");
 }

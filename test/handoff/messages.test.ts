@@ -6,6 +6,7 @@ import { parseMessage, type Message } from "../../handoff/messages.ts";
 const ACK = 2;
 const FAIL = 3;
 const OK = 4;
+const JOIN = 5;
 const ITEMS = 19;
 const MORE = 1;
 const COUNT = 3;
@@ -14,6 +15,8 @@ const STEP = 5;
 const ERRNO = 6;
 const TEXT = 7;
 const NAME = 8;
+const GENERATION = 9;
+const INSTANCE = 10;
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const u64 = fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn });
@@ -23,6 +26,9 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({ type: fc.constant("ack" as const), count: u32, identities: fc.array(u64) }),
   fc.record({ type: fc.constant("fail" as const), step: text, errno: u32, text }),
   fc.constant({ type: "ok" as const }),
+  fc
+    .record({ type: fc.constant("join" as const), generation: fc.option(u32), instance: fc.option(u32) })
+    .filter(({ generation, instance }) => generation !== null || instance === null),
   fc.record({ type: fc.constant("items" as const), names: fc.array(text), more: fc.boolean() }),
 );
 
@@ -35,6 +41,13 @@ function written(one: Message): Uint8Array {
       return encode(FAIL, [textField(STEP, one.step), u32Field(ERRNO, one.errno), textField(TEXT, one.text)]);
     case "ok":
       return encode(OK, []);
+    case "join": {
+      const fields = [
+        ...(one.generation === null ? [] : [u32Field(GENERATION, one.generation)]),
+        ...(one.instance === null ? [] : [u32Field(INSTANCE, one.instance)]),
+      ];
+      return encode(JOIN, fields);
+    }
     case "items":
       return encode(
         ITEMS,
@@ -67,6 +80,8 @@ describe("a message is refused with the reason", () => {
     ["an ACK without IDENTITIES", encode(ACK, [u32Field(COUNT, 1)]), "ACK without COUNT and IDENTITIES"],
     ["an ACK without COUNT", encode(ACK, [u64Field(IDENTITIES, [1n])]), "ACK without COUNT and IDENTITIES"],
     ["a FAIL without ERRNO", encode(FAIL, [textField(STEP, "exec")]), "FAIL without STEP and ERRNO"],
+    ["a JOIN of an instance alone", encode(JOIN, [u32Field(INSTANCE, 1)]), "INSTANCE of no GENERATION"],
+    ["a JOIN of nonsense", encode(JOIN, [textField(GENERATION, "newest")]), "is no number"],
     ["a NAME that is not UTF-8", encode(ITEMS, [notUtf8]), "not UTF-8"],
     ["a request to us", encode(18, []), "unknown type 18"],
     ["a type that nobody knows", encode(99, []), "unknown type 99"],

@@ -29,7 +29,17 @@ const BAD: readonly (readonly [file: string, line: number, phrases: readonly str
   ["unknown-key", 7, ['did you mean "environment"?']],
   ["unknown-key-far", 7, ['"zzz" is not a key here', 'there is "command"']],
   ["unknown-nested-key", 7, ["services.api.drain.singal", 'did you mean "signal"?']],
-  ["service-without-command", 4, ['"command" is missing', "The program and its arguments", "add command:"]],
+  [
+    "service-without-command",
+    4,
+    ['"command" is missing', "which program the service runs", "add it, or external:"],
+  ],
+  [
+    "external-placeholder",
+    8,
+    ["{instnace} is not known", "{generation}, {instance}", "correct or remove it"],
+  ],
+  ["external-socket-taken", 6, ["this is the address of admin.socket already"]],
   ["service-without-value", 4, ["there is no value", "write it or remove the key"]],
   ["command-is-text", 5, ['"node server.js" is text', "because there is no shell", "[node, server.js]"]],
   ["command-empty", 5, ["the list is empty", "fill it"]],

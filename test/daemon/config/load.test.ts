@@ -128,7 +128,7 @@ describe("a good file", () => {
   test("is the design's example, but for what is not in this version", () => {
     const { code, problems } = refusalOf(() => loadText(DESIGN));
     expect(code).toBe("CONFIG_NOT_YET");
-    expect(problems.map(({ path }) => path)).toEqual(["services.api.fdstore.max", "services.api.external"]);
+    expect(problems.map(({ path }) => path)).toEqual(["services.api.fdstore.max"]);
     for (const { message } of problems)
       expect(message).toMatch(/is not in this version; .*; remove it or use /u);
   });

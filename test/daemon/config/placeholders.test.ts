@@ -1,5 +1,10 @@
 import { expect, test } from "vitest";
-import { fillQuery, unknownPlaceholders } from "../../../daemon/config/placeholders.ts";
+import {
+  fillCommand,
+  fillQuery,
+  unknownInCommand,
+  unknownPlaceholders,
+} from "../../../daemon/config/placeholders.ts";
 
 const subject = { service: "api", version: "1.10", generation: 7 };
 
@@ -14,4 +19,20 @@ test("what nothing fills in is found, and stays as it is", () => {
   const query = 'up{a="{instance}", b="{constructor}"}';
   expect(unknownPlaceholders(query)).toEqual(["{instance}", "{constructor}"]);
   expect(fillQuery(query, subject)).toBe(query);
+});
+
+test("a command is about one instance; each argument stays one, and a shell's own braces stay", () => {
+  const command = [
+    "start",
+    "{service}@{generation}-{instance}",
+    "{version} {version}",
+    "${generation}{name}",
+  ];
+  expect(unknownInCommand(command)).toEqual(["{name}"]);
+  expect(fillCommand(command, { ...subject, version: "a b", instance: 2 })).toEqual([
+    "start",
+    "api@7-2",
+    "a b a b",
+    "${generation}{name}",
+  ]);
 });

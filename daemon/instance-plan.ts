@@ -1,0 +1,47 @@
+/** What the instances of one generation are told to run, or who starts them instead. */
+import { dirname, join } from "node:path";
+import { accountOf, specificationFor } from "./account.ts";
+import { awaitArrival, externalSpecification, type Member } from "./external.ts";
+import { variablesOf } from "./generation-record.ts";
+import type { ExternalPlan, InstancePlan } from "./instance.ts";
+import type { Surroundings } from "./surroundings.ts";
+import type { Placement } from "./verification.ts";
+
+export interface Planned extends Member {
+  readonly placements: readonly Placement[];
+  /** Before it was, somebody waits for it, and not for ever. */
+  readonly wasReady: boolean;
+}
+
+/** `signal`: of the work that is begun now. */
+export function planOf(member: Planned, signal: () => AbortSignal, surroundings: Surroundings): InstancePlan {
+  const { config, number, version } = member;
+  const variables = variablesOf(member);
+  return {
+    generation: `${config.name}/${number}`,
+    specification: (extra) =>
+      specificationFor(config, version, config.command, { ...variables, ...extra }, true),
+    identity: () => accountOf(config).identity,
+    offers: () => member.placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd })),
+    output: config.output,
+    notifyFolder: join(surroundings.runtime, "notify"),
+    external: config.external === null ? null : externalPlanOf(member, signal, surroundings),
+  };
+}
+
+function externalPlanOf(
+  member: Planned,
+  signal: () => AbortSignal,
+  surroundings: Surroundings,
+): ExternalPlan {
+  return {
+    arrival: (instance, cancelled) => {
+      const either = AbortSignal.any([signal(), cancelled]);
+      return awaitArrival(member, instance, { isDue: !member.wasReady, signal: either, surroundings });
+    },
+    signal,
+    specification: (extra) => externalSpecification(member, { ...variablesOf(member), ...extra }),
+    // Beside the handoff socket: whoever has the one folder, as a container may, has both.
+    notifyFolder: join(dirname(surroundings.doors.pathOf(member.config)), "notify"),
+  };
+}
