@@ -1,7 +1,9 @@
 // What people who watch cost those who deploy: 500 readers of events that sleep, 50 that never read, and 2,000 requests
 // for the status a second for 10 s, while five deploys run and clients come to the service all the time. No client may
 // lose anything, and the deploys may take half as long again as five others in the same run with nobody watching.
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
+import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { disposing, start } from "../support/child.mjs";
 import { loadGenerator } from "../support/compile.mjs";
@@ -63,12 +65,30 @@ function load(own, target, ...more) {
   const running = start(loadGenerator(), ["--target", target, "--seconds", "600", ...more]);
   own({ [Symbol.asyncDispose]: () => running.end() });
   return {
+    pid: running.child.pid,
     async report() {
       running.child.kill("SIGTERM");
       const report = JSON.parse(await running.rest());
       const lost = LOSSES.reduce((sum, kind) => sum + report[kind], 0);
       return { requests: report.requests, ok: report.ok, lost, latencyMs: report.latencyMs };
     },
+  };
+}
+
+/** Of a process so far, in seconds: utime and stime of proc_pid_stat(5), whose tick is a hundredth. */
+function cpuOf(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/** How much of a core each process takes from here on, until the function that is returned is called. */
+function watchCpu(pids) {
+  const begun = performance.now();
+  const before = Object.entries(pids).map(([name, pid]) => [name, pid, cpuOf(pid)]);
+  return () => {
+    const seconds = (performance.now() - begun) / 1000;
+    const share = (pid, from) => Math.round(((cpuOf(pid) - from) / seconds) * 100) / 100;
+    return Object.fromEntries(before.map(([name, pid, from]) => [name, share(pid, from)]));
   };
 }
 
@@ -83,7 +103,9 @@ export async function run({ quick }) {
     const many = ["--mode", "new", "--connections", "8", "--rate", "300"];
     const users = load(own, `127.0.0.1:${daemon.port}`, ...many);
     await deploy(daemon, "warm");
+    const quiet = watchCpu({ daemon: daemon.pid, users: users.pid, thisProcess: process.pid });
     const alone = await deploys(daemon, "alone", size);
+    const coresAlone = quiet();
 
     const readers = await Promise.all(
       Array.from({ length: size.readers + size.silent }, (_, index) =>
@@ -93,8 +115,16 @@ export async function run({ quick }) {
     const often = ["--mode", "keepalive", "--connections", "32", "--rate", String(size.perSecond)];
     const askers = load(own, `unix:${daemon.socket}`, ...often, "--path", "/v1/status");
     const begun = performance.now();
+    const busy = watchCpu({
+      daemon: daemon.pid,
+      users: users.pid,
+      askers: askers.pid,
+      thisProcess: process.pid,
+    });
     const watched = await deploys(daemon, "watched", size);
     const seconds = (performance.now() - begun) / 1000;
+    // What the clients take of the machine's cores, the daemon does not have.
+    const cores = { alone: coresAlone, watched: busy() };
     const status = await askers.report();
     const awake = readers.slice(size.silent);
     const dropped = awake.filter(({ closed }) => closed).length;
@@ -120,6 +150,7 @@ export async function run({ quick }) {
       clients,
       status: { ...status, answeredPerSecond: Math.round(status.ok / seconds) },
       readersDropped: dropped,
+      cores,
       deployMs: { alone: alone.map(Math.round), watched: watched.map(Math.round), ratio },
     };
   });

@@ -133,7 +133,8 @@ void PollObject::Close(const Napi::CallbackInfo& /*info*/) {
     Poll* poll = link_->poll;
     Forget();
     poll->Close();
-    // A reference to it is a root: whatever the callback knows, the owner of this object as a rule, would stay for ever.
+    // A reference to it is a root: whatever the callback knows, the owner of this object as a rule, would
+    // stay for ever.
     callback_.Reset();
   }
   Hold(false);
