@@ -33,8 +33,8 @@ Status DiagSockets(int family, uint32_t states, uint16_t local_port, std::vector
 // The connection with these two ends, found by its hash: the cost does not depend on how many there are.
 // `*found` is false when there is none.
 Status DiagConnection(const Address& local, const Address& remote, InetSocket* out, bool* found);
-// Of connections that a process has: one in an accept queue has no inode yet (sock_i_ino, net/core/sock.c), and one that
-// was closed has none any more.
+// Of connections that a process has: one in an accept queue has no inode yet (sock_i_ino, net/core/sock.c),
+// and one that was closed has none any more.
 Status CountByMark(uint32_t states, uint32_t value, uint32_t mask, std::map<uint32_t, uint32_t>* out);
 // ENOENT when no unix socket has that inode, EINVAL when it does not listen.
 Status UnixListenQueue(uint32_t inode, Queue* out);
