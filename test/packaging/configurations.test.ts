@@ -49,6 +49,15 @@ describe("the configurations that people copy", () => {
     expect(config.services[0]?.deploy).toMatchObject({ strategy: "canary", analysis: { max: 0.05 } });
   });
 
+  it("include one for containers that the daemon takes without a remark", () => {
+    const config = load(join(root, "examples/containers/handoffd.yaml"));
+    expect(config.warnings).toEqual([]);
+    expect(config.services[0]?.external).toMatchObject({
+      allow: { uids: [0], gids: [] },
+      start: ["/etc/handoffd/start-container", "{version}", "{generation}-{instance}"],
+    });
+  });
+
   it("include those of the page about moving traffic, in a service around them", () => {
     const blocks = yamlOf("docs/strategies.md");
     expect(blocks.length).toBeGreaterThan(0);
