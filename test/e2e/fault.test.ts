@@ -1,6 +1,6 @@
 /** SIGKILL at every named point: all of them by `npm run soak -- faults`, here a few, others on each day. */
 import { expect, test } from "vitest";
-import { FAULT_POINTS, POINTS_OF_STEP } from "../../daemon/fault.ts";
+import { FAULT_POINTS, type FaultPoint, POINTS_OF_STEP } from "../../daemon/fault.ts";
 import { FaultStage } from "../support/faults.ts";
 import { Random } from "../support/random.ts";
 import { NOTHING } from "../support/stage.ts";
@@ -33,14 +33,20 @@ const ALWAYS = [
 ] as const;
 const seed = Math.floor(Date.now() / 86_400_000);
 const others = FAULT_POINTS.filter((point) => !ALWAYS.some((each) => each === point));
-const sample = [...ALWAYS, ...new Random(seed).shuffle(others).slice(0, SAMPLE)];
+const sample: readonly FaultPoint[] = [...ALWAYS, ...new Random(seed).shuffle(others).slice(0, SAMPLE)];
 
-test(
-  `the daemon killed at ${sample.length} points is noticed by nobody (seed ${seed})`,
+// The same with systemd's way to keep descriptors; more of it in test/systemd.
+const SAMPLES = [
+  ["handoff-keeper", "process", sample],
+  ["a descriptor store", "fdstore", ["deploy.weigh.before", "upgrade.entered", ...sample.slice(-1)]],
+] as const;
+
+test.each(SAMPLES)(
+  `the daemon killed at points, with %s, is noticed by nobody (seed ${seed})`,
   { timeout: 300_000 },
-  async () => {
-    await using stage = await FaultStage.open();
-    for (const point of sample) {
+  async (_name, keeper, points) => {
+    await using stage = await FaultStage.open(keeper);
+    for (const point of points) {
       const { losses, wrong } = await stage.survive(point);
       expect({ point, losses, wrong }).toEqual({ point, losses: losses.map(() => NOTHING), wrong: [] });
     }

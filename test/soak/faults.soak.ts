@@ -6,26 +6,31 @@ import { NOTHING } from "../support/stage.ts";
 import { report, soakOptions } from "./report.ts";
 
 const { seed, rounds } = soakOptions({ rounds: 1 });
+const reports: Record<string, object> = {};
 
-test("the daemon killed at every named point is noticed by nobody", async () => {
-  const random = new Random(seed);
-  const bad: FaultReport[] = [];
-  let killed = 0;
-  for (let round = 0; round < rounds; round++) {
-    await using stage = await FaultStage.open();
-    for (const point of random.shuffle(FAULT_POINTS)) {
-      const outcome = await stage.survive(point);
-      killed++;
-      const isWell = outcome.wrong.length === 0 && outcome.losses.every((losses) => isNothing(losses));
-      if (!isWell) bad.push(outcome);
-      process.stdout.write(
-        `${killed}/${FAULT_POINTS.length * rounds} ${point}${isWell ? "" : ` ${JSON.stringify(outcome)}`}\n`,
-      );
-      report({ points: FAULT_POINTS.length, killed, bad });
+test.each(["process", "fdstore"] as const)(
+  "the daemon killed at every named point is noticed by nobody (%s)",
+  async (keeper) => {
+    const random = new Random(seed);
+    const bad: FaultReport[] = [];
+    let killed = 0;
+    for (let round = 0; round < rounds; round++) {
+      await using stage = await FaultStage.open(keeper);
+      for (const point of random.shuffle(FAULT_POINTS)) {
+        const outcome = await stage.survive(point);
+        killed++;
+        const isWell = outcome.wrong.length === 0 && outcome.losses.every((losses) => isNothing(losses));
+        if (!isWell) bad.push(outcome);
+        process.stdout.write(
+          `${killed}/${FAULT_POINTS.length * rounds} ${point}${isWell ? "" : ` ${JSON.stringify(outcome)}`}\n`,
+        );
+        reports[keeper] = { points: FAULT_POINTS.length, killed, bad };
+        report(reports);
+      }
     }
-  }
-  expect(bad).toEqual([]);
-});
+    expect(bad).toEqual([]);
+  },
+);
 
 function isNothing(losses: object): boolean {
   return JSON.stringify(losses) === JSON.stringify(NOTHING);

@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import type { FaultPoint } from "../../daemon/fault.ts";
 import { type Config, type Daemon, startDaemon } from "./daemon.ts";
+import { FdStore } from "./fdstore.ts";
 import { lost, type Losses, startLoad } from "./load.ts";
 import { oneService } from "./one-service.ts";
 import { addressOf } from "./ports.ts";
@@ -70,17 +71,20 @@ export class FaultStage implements AsyncDisposable {
   readonly daemon: Daemon;
   readonly #config: Config;
   readonly #file: string;
+  readonly #store: FdStore | null;
   #versions = 0;
   /** Descriptors beyond those of slots: of the daemon and of the keeper. */
   #usual: readonly [number, number] | null = null;
 
-  private constructor(daemon: Daemon, config: Config, file: string) {
+  private constructor(daemon: Daemon, config: Config, file: string, store: FdStore | null) {
     this.daemon = daemon;
+    this.#store = store;
     this.#config = config;
     this.#file = file;
   }
 
-  static async open(): Promise<FaultStage> {
+  /** `keeper`: who holds the sockets while no daemon runs: handoff-keeper, or a store as systemd's. */
+  static async open(keeper: "process" | "fdstore" = "process"): Promise<FaultStage> {
     const file = `${mkdtempSync(`${tmpdir()}/faults-`)}/armed`;
     const verify = [
       { http: { path: "/healthz" } },
@@ -94,8 +98,16 @@ export class FaultStage implements AsyncDisposable {
       },
       restart: { backoff: "50ms..100ms" },
     });
-    const daemon = await startDaemon({ config, environment: { HANDOFFD_FAULT_POINTS: file } });
-    return new FaultStage(daemon, config, file);
+    const store = keeper === "fdstore" ? await FdStore.open() : null;
+    const given = store?.forDaemon;
+    try {
+      const environment = { ...given?.environment, HANDOFFD_FAULT_POINTS: file };
+      const daemon = await startDaemon({ config, ...given, environment });
+      return new FaultStage(daemon, config, file, store);
+    } catch (error) {
+      await store?.[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /** The points that were passed so far, by any image. */
@@ -304,7 +316,10 @@ export class FaultStage implements AsyncDisposable {
     const find = (): string[] =>
       this.daemon.processes().flatMap((pid) => {
         const name = commandOf(pid);
-        return known.includes(pid) || name === "" || name.startsWith("handoff-keeper")
+        return known.includes(pid) ||
+          pid === this.#store?.pid ||
+          name === "" ||
+          name.startsWith("handoff-keeper")
           ? []
           : [`pid ${pid} (${name})`];
       });
@@ -313,7 +328,8 @@ export class FaultStage implements AsyncDisposable {
   }
 
   async #held(slots: number): Promise<readonly [number, number]> {
-    const keeper = this.daemon.processes().find((pid) => commandOf(pid).startsWith("handoff-keeper")) ?? 0;
+    const isKeeper = (pid: number): boolean => commandOf(pid).startsWith("handoff-keeper");
+    const keeper = this.#store?.pid ?? this.daemon.processes().find((pid) => isKeeper(pid)) ?? 0;
     const count = (): readonly [number, number] => [
       descriptorCount(this.daemon.pid) - slots,
       descriptorCount(keeper) - slots,
@@ -326,6 +342,7 @@ export class FaultStage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.daemon[Symbol.asyncDispose]();
+    await this.#store?.[Symbol.asyncDispose]();
     rmSync(this.#file.replace(/\/[^/]*$/u, ""), { recursive: true, force: true });
   }
 }
