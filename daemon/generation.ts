@@ -182,8 +182,7 @@ export class Generation {
   /** Goes on with the processes that run. What is used is taken out of `kept`. */
   resume(kept: Map<string, Descriptor>): void {
     if (this.isOver) return;
-    const isAwaiting = this.config.external !== null && this.#placements.isComplete;
-    this.#instances.resume(kept, this.state === "draining", isAwaiting);
+    this.#instances.resume(kept, this.state === "draining", this.#placements.isComplete);
     if (this.state === "draining") this.#end();
     // Its slots were being taken, and nothing was to be started on them yet.
     else if (this.#instances.all.length === 0) this.start("free");

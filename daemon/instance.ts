@@ -231,6 +231,11 @@ export class Instance {
     }
   }
 
+  /** Whether its launcher got the descriptors for certain: the keeper has the channel only then. */
+  wasGranted(kept: ReadonlyMap<string, Descriptor>): boolean {
+    return kept.has(this.#channelName);
+  }
+
   /** Goes on with a process that runs already, and with what was kept of it. false when it is gone, or another one has its pid. */
   adopt(record: InstanceRecord, kept: Map<string, Descriptor>): boolean {
     const notify = takeFrom(kept, this.#notifyName);

@@ -58,6 +58,8 @@ export class Instances {
   readonly #where: { readonly service: string; readonly generation: number };
   readonly #hooks: InstancesHooks;
   readonly #surroundings: Surroundings;
+  /** Their launchers may have ended with the daemon, before they got their descriptors. */
+  readonly #cutOff = new Set<Instance>();
   readonly #timers = new Set<NodeJS.Timeout>();
   #mayComeBack = true;
   /** Consecutive early exits, for the back-off. */
@@ -144,16 +146,19 @@ export class Instances {
   }
 
   /**
-   * Goes on with the processes that run. What is used is taken out of `kept`. `isAwaiting`: of those that someone else starts, who
-   * has not come may come still.
+   * Goes on with the processes that run. What is used is taken out of `kept`. `isPlaced`: the slots are there, so that what was not
+   * started yet may be started, and of those that someone else starts, who has not come may come still.
    */
-  resume(kept: Map<string, Descriptor>, isDraining: boolean, isAwaiting = false): void {
+  resume(kept: Map<string, Descriptor>, isDraining: boolean, isPlaced: boolean): void {
+    const isForeign = this.#plan.external !== null;
     for (const [index, instance] of [...this.all].entries()) {
       const record = this.#known[index] ?? { ...instance.record, leaving: null };
+      const isCutOff = record.state === "starting" && !instance.wasGranted(kept);
+      if (isCutOff && isPlaced && !isForeign) this.#cutOff.add(instance);
       const isAlive = instance.adopt(record, kept);
       if (record.leaving) this.#leave(instance, record.leaving.isTold);
       if (isAlive || isDraining || record.leaving) continue;
-      if (isAwaiting && record.state === "starting" && record.pid === null) continue;
+      if (isForeign && isPlaced && record.state === "starting" && record.pid === null) continue;
       const who = `instance ${instance.id} of ${this.#plan.generation}`;
       if (instance.fire("exit")) this.#lost(instance, instanceExited(who, "ended", "while no daemon ran"));
       else if (instance.state === "failed") this.#comeBack(instance);
@@ -164,6 +169,7 @@ export class Instances {
   markReady(instances: readonly Instance[], isServing: boolean): boolean {
     const became = instances.filter((instance) => instance.process !== null && instance.fire("ready"));
     for (const instance of became) {
+      this.#cutOff.delete(instance);
       if (isServing) instance.fire("admit");
       this.#say(instance, "instance.ready", `instance ${instance.id} of ${this.#plan.generation} is ready`);
     }
@@ -278,6 +284,9 @@ export class Instances {
   }
 
   #lost(instance: Instance, failure: CodedError): void {
+    // Nothing of the application may ever have run: its end says nothing of the release.
+    if (this.#cutOff.delete(instance) && instance.fire("again"))
+      return this.#hooks.onComeBack(() => this.#start(instance));
     if (this.#hooks.comesBack()) this.#comeBack(instance);
     this.#hooks.onLost(failure);
   }

@@ -18,7 +18,7 @@ it.each([
   const owners: (string | null)[] = [];
   const said: string[] = [];
   const current = {
-    config: { name: "api" },
+    config: { name: "api", command: ["/bin/true"] },
     /** Asked for when the acceptor is about to be started. */
     get placements(): never {
       owners.push(slot.owner);
