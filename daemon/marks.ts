@@ -23,7 +23,7 @@ export function openOf(marks: readonly number[], counts: ReadonlyMap<number, num
 }
 
 /** The most of the time that counting for those who look on may take. */
-const SHARE_OF_LOOKING = 1 / 20;
+const SHARE_OF_LOOKING = 1 / 100;
 
 interface Counted {
   readonly counts: Map<number, number>;
@@ -71,7 +71,7 @@ export class Marks {
     return counts;
   }
 
-  /** The same for those who look on: a little old, so that however many look, counting takes a twentieth of the time. */
+  /** The same for those who look on: a little old, so that however many look, counting takes a hundredth of the time. */
   recent(): Map<number, number> {
     return this.#recent !== null && performance.now() < this.#recent.until
       ? this.#recent.counts
