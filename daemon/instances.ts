@@ -285,8 +285,10 @@ export class Instances {
 
   #lost(instance: Instance, failure: CodedError): void {
     // Nothing of the application may ever have run: its end says nothing of the release.
-    if (this.#cutOff.delete(instance) && instance.fire("again"))
-      return this.#hooks.onComeBack(() => this.#start(instance));
+    if (this.#cutOff.delete(instance) && instance.fire("again")) {
+      this.#hooks.onComeBack(() => this.#start(instance));
+      return;
+    }
     if (this.#hooks.comesBack()) this.#comeBack(instance);
     this.#hooks.onLost(failure);
   }
