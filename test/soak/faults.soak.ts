@@ -1,37 +1,6 @@
 import { expect, test } from "vitest";
-import { FAULT_POINTS } from "../../daemon/fault.ts";
-import { type FaultReport, FaultStage } from "../support/faults.ts";
-import { Random } from "../support/random.ts";
-import { NOTHING } from "../support/stage.ts";
-import { report, soakOptions } from "./report.ts";
+import { survivesAll } from "./every-point.ts";
 
-const { seed, rounds } = soakOptions({ rounds: 1 });
-const reports: Record<string, object> = {};
-
-test.each(["process", "fdstore"] as const)(
-  "the daemon killed at every named point is noticed by nobody (%s)",
-  async (keeper) => {
-    const random = new Random(seed);
-    const bad: FaultReport[] = [];
-    let killed = 0;
-    for (let round = 0; round < rounds; round++) {
-      await using stage = await FaultStage.open(keeper);
-      for (const point of random.shuffle(FAULT_POINTS)) {
-        const outcome = await stage.survive(point);
-        killed++;
-        const isWell = outcome.wrong.length === 0 && outcome.losses.every((losses) => isNothing(losses));
-        if (!isWell) bad.push(outcome);
-        process.stdout.write(
-          `${killed}/${FAULT_POINTS.length * rounds} ${point}${isWell ? "" : ` ${JSON.stringify(outcome)}`}\n`,
-        );
-        reports[keeper] = { points: FAULT_POINTS.length, killed, bad };
-        report(reports);
-      }
-    }
-    expect(bad).toEqual([]);
-  },
-);
-
-function isNothing(losses: object): boolean {
-  return JSON.stringify(losses) === JSON.stringify(NOTHING);
-}
+test("the daemon killed at every named point is noticed by nobody", async () => {
+  expect(await survivesAll("process")).toEqual([]);
+});

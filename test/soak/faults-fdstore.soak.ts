@@ -1,0 +1,6 @@
+import { expect, test } from "vitest";
+import { survivesAll } from "./every-point.ts";
+
+test("the daemon killed at every named point is noticed by nobody", async () => {
+  expect(await survivesAll("fdstore")).toEqual([]);
+});
