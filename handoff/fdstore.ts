@@ -83,7 +83,8 @@ export class FdStore implements Keeper {
   }
 
   async #remove(names: readonly string[]): Promise<void> {
-    for (const name of names) {
+    // The last first: whoever dies in between leaves the first slots of a listener, and not some from its middle.
+    for (const name of names.toReversed()) {
       await this.#tell(`FDSTOREREMOVE=1\nFDNAME=${PREFIX}${name}`, []);
       this.#held.delete(name);
     }
