@@ -5,6 +5,10 @@ import { groupMembers } from "./proc.ts";
 
 /** Nothing tells when the last member of a group has gone: it is looked at, at this distance. */
 const LOOK_MS = 100;
+/** After SIGKILL it is a matter of milliseconds, which whoever asks about slots right after an end would notice. */
+const LOOK_AFTER_KILL_MS = 10;
+/** Of a member that still frees its memory, or that the kernel cannot end (state D, proc_pid_stat(5)). */
+const KILLED_MS = 1_000;
 /** Above it setTimeout fires at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -48,6 +52,8 @@ export async function endGroup(
     onKill();
     process.killGroup("SIGKILL");
     await process.exit();
+    const until = Date.now() + KILLED_MS;
+    while (Date.now() < until && (await membersOf(process)).length > 0) await pause(LOOK_AFTER_KILL_MS);
   }
   process.release();
   return { killed };

@@ -94,7 +94,7 @@ describe("an old generation", () => {
     const file = stage.path("leaving", "child");
     stage.install("leaving", { program: "leaves-children.py", environment: { CHILD_PID_FILE: file } });
     await stage.succeeds("leaving");
-    const child = numberIn(file) ?? 0;
+    const child = await eventually("the child", () => numberIn(file));
     await using load = await stage.load();
     await stage.succeeds("good");
     const isHeld = async () => (await slots()).filter(({ held }) => held?.some(({ pid }) => pid === child));
@@ -124,10 +124,10 @@ describe("an old generation", () => {
     const file = stage.path("grouped", "child");
     stage.install("grouped", {
       program: "leaves-children.py",
-      environment: { CHILD_PID_FILE: file, LEAVES: "group" },
+      environment: { CHILD_PID_FILE: file, LEAVES: "group", BALLAST_MB: "512" },
     });
     await stage.succeeds("grouped");
-    const child = numberIn(file) ?? 0;
+    const child = await eventually("the child", () => numberIn(file));
     expect(alive(child)).toBe(true);
     await using load = await stage.load();
     const { stdout } = await stage.succeeds("good");
