@@ -128,6 +128,7 @@ test(
     expect((await daemon.cli("rollback", "api")).code).toBe(0);
     expect(await daemon.untilDeploy(id)).toMatchObject({ phase: "rolled-back" });
     // The way back is there: nobody is asked to start anything.
+    await eventually("that the candidate is ended", () => asked(daemon).length >= wanted.length + 2);
     expect(asked(daemon)).toEqual([...wanted, "stop 7-1", "stop 7-2"].sort());
     expect(await pidsOf(daemon)).toEqual(before);
 
@@ -246,7 +247,8 @@ test("a command that fails, or never returns, fails the deploy in its own words"
   expect(bad.reason?.message).toContain("external.start failed with 7");
   const slow = await daemon.deploy("slow");
   expect(slow.reason?.message).toMatch(/no process came|had not ended after 2000 ms/u);
-  // Whoever was asked may be about to start it still.
+  // Whoever was asked may be about to start it still; a failed candidate is ended beside what comes after it.
+  await eventually("that both candidates are ended", () => asked(daemon).length >= 6);
   expect(asked(daemon)).toEqual(["start 1-1", "start 1-2", "stop 2-1", "stop 2-2", "stop 3-1", "stop 3-2"]);
   expect(await daemon.service()).toMatchObject({ state: "running", current: 1 });
 });
