@@ -147,6 +147,8 @@ export class FaultStage implements AsyncDisposable {
   /** The daemon's first start: there is no client yet. */
   async #surviveStart(point: FaultPoint): Promise<FaultReport> {
     await this.daemon.stop();
+    // What was stopped is held on in systemd's store; the first start of all has nothing.
+    await this.#store?.clean();
     this.#arm(point);
     ignoring(this.daemon.start());
     return { point, losses: [], wrong: await this.#goOn(point) };

@@ -32,7 +32,7 @@ export class FdStore implements AsyncDisposable {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const store = new FdStore(process, folder);
-    await withDeadline(once(process.child.stdout as Readable, "data"), 10_000, "the descriptor store");
+    await store.#ready();
     return store;
   }
 
@@ -54,6 +54,16 @@ export class FdStore implements AsyncDisposable {
         NOTIFY_SOCKET: `${this.#folder}/notify`,
       },
     };
+  }
+
+  /** Lets go of everything, as `systemctl clean --what=fdstore` does once the unit has ended. */
+  async clean(): Promise<void> {
+    this.#process.child.stdin?.write("\n");
+    await this.#ready();
+  }
+
+  async #ready(): Promise<void> {
+    await withDeadline(once(this.#process.child.stdout as Readable, "data"), 10_000, "the descriptor store");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
