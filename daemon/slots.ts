@@ -155,6 +155,7 @@ export class IdleSlots {
   async #take(listener: Listener, slot: Slot): Promise<void> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const current = this.#current();
+      dropDead(listener, slot);
       if (current === null || slot.queue.length === 0 || this.#stopping.signal.aborted) return;
       const left = await acceptLeftovers({ listener, slot }, current, this.#acceptors, this.#surroundings);
       if (left === 0) return;
@@ -177,4 +178,14 @@ export class IdleSlots {
 /** Nobody has the slot, and new connections go elsewhere. */
 function isIdle(listener: Listener, slot: Slot): boolean {
   return slot.owner === null && !isReached(listener.steering, slot.index);
+}
+
+/**
+ * Whoever was reset while it waited needs no acceptor: most of all our own pinned connections, on a slot whose generation had been told
+ * to end when the daemon died. The queue is counted first: what has come since is behind those, and stays.
+ */
+function dropDead(listener: Listener, slot: Slot): void {
+  if (slot.holders.length > 0) return; // Whoever else has the slot may be accepting.
+  const { length } = slot.queue;
+  if (length > 0 && listener.living(slot) === 0) slot.discardQueue(length);
 }

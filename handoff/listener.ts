@@ -90,6 +90,11 @@ export interface Listener {
   honourPins(): Disposable;
   /** Handshakes of the slot that have begun and are not finished; see settle.ts. */
   halfOpen(slot: Slot): ReadonlySet<string>;
+  /**
+   * How many connections in the slot's queue still have a client at their other end, at least: one that was reset stays in the queue
+   * until it is accepted. null: they cannot be told apart (no marks, not TCP).
+   */
+  living(slot: Slot): number | null;
   /** Gives every slot to the keeper, a new one that holds nothing yet. */
   keep(): Promise<void>;
   /** Closes every slot: what still waits is lost. Returns how many connections that were. */

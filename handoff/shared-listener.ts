@@ -91,6 +91,10 @@ export class SharedListener implements Listener {
     return NOTHING;
   }
 
+  living(): null {
+    return null;
+  }
+
   keep(): Promise<void> {
     return keepSlots(this, this.#options.keeper());
   }

@@ -90,10 +90,17 @@ export class Slot {
     );
   }
 
-  /** Accepts and closes whatever waits. For a slot that never had weight: nobody but our own proofs is in there. */
-  discardQueue(): void {
+  /**
+   * Accepts and closes whatever waits, or the first `most` of it. For a slot that never had weight: nobody but our own proofs is in
+   * there; and for connections that have no client any more.
+   */
+  discardQueue(most = Infinity): void {
     native.setNonblocking(this.fd, true);
-    for (let fd = native.accept(this.fd); fd !== null; fd = native.accept(this.fd)) native.close(fd);
+    for (let left = most; left > 0; left--) {
+      const fd = native.accept(this.fd);
+      if (fd === null) return;
+      native.close(fd);
+    }
   }
 
   /** Only with the whole listener. */

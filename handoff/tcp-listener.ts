@@ -20,7 +20,7 @@ import {
   type ProbeTarget,
   slotName,
 } from "./listener.ts";
-import { native, SO, TCP } from "./native.ts";
+import { type DiagSocket, native, SO, TCP } from "./native.ts";
 import { connectPinned, serverSide } from "./pin.ts";
 import { Slot, tcpQueue } from "./slot.ts";
 import {
@@ -37,6 +37,8 @@ import { assertUnused, listenOn, overlap } from "./tcp-member.ts";
 const PROOF_MS = 2_000;
 const TAKE_BACK_MS = 100;
 const LOOK_MS = 1;
+/** What may wait in a queue: a client that has only half closed waits for its answer. */
+const QUEUED = (1 << TCP.ESTABLISHED) | (1 << TCP.CLOSE_WAIT);
 
 export class TcpListener implements Listener {
   readonly name: string;
@@ -328,14 +330,26 @@ export class TcpListener implements Listener {
 
   halfOpen(slot: Slot): ReadonlySet<string> {
     const mark = this.#options.nextMark === null ? 0 : slot.mark;
-    const { family, host, port } = this.#bound;
-    const wildcard = host === "0.0.0.0" || host === "::";
     return new Set(
-      native
-        .diagSockets(family, 1 << TCP.SYN_RECV, port)
-        .filter((entry) => (mark === 0 || entry.mark === mark) && (wildcard || entry.localHost === host))
+      this.#connections(1 << TCP.SYN_RECV)
+        .filter((entry) => mark === 0 || entry.mark === mark)
         .map(({ remoteHost, remotePort }) => `${remoteHost} ${remotePort}`),
     );
+  }
+
+  living(slot: Slot): number | null {
+    if (this.#options.nextMark === null || slot.mark === 0) return null;
+    const elsewhere = new Set(this.#slots.filter((other) => other !== slot).map(({ mark }) => mark));
+    // Who is not accepted yet has no inode; what bears no slot's mark may be in any.
+    return this.#connections(QUEUED).filter(({ inode, mark }) => inode === 0 && !elsewhere.has(mark)).length;
+  }
+
+  #connections(states: number): readonly DiagSocket[] {
+    const { family, host, port } = this.#bound;
+    const sockets = native.diagSockets(family, states, port);
+    return host === "0.0.0.0" || host === "::"
+      ? sockets
+      : sockets.filter(({ localHost }) => localHost === host);
   }
 
   keep(): Promise<void> {

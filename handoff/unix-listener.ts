@@ -195,6 +195,10 @@ export class UnixListener implements Listener {
     return NOTHING; // connect(2) of a unix socket is one step.
   }
 
+  living(): null {
+    return null;
+  }
+
   keep(): Promise<void> {
     return keepSlots(this, this.#options.keeper());
   }

@@ -1,5 +1,7 @@
 /** What ends, or stops to work, besides the daemon or together with it, and how everything goes on. */
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { expect, onTestFinished, test } from "vitest";
 import { type Config, type Daemon, startDaemon } from "../support/daemon.ts";
@@ -30,12 +32,17 @@ function configuration(service: Config, listeners: Config = {}): Config {
   };
 }
 
-/** An environment_file. Not in the daemon's folder: it has to be there before the daemon is. */
-function environmentFile(): string {
+/** Not the daemon's: it has to be there before the daemon is. */
+function scratchFolder(): string {
   const folder = mkdtempSync(`${tmpdir()}/recovery-`);
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  writeFileSync(`${folder}/environment`, "");
-  return `${folder}/environment`;
+  return folder;
+}
+
+function environmentFile(): string {
+  const file = `${scratchFolder()}/environment`;
+  writeFileSync(file, "");
+  return file;
 }
 
 /** What the daemon has logged with this message: the type of an event, mostly. */
@@ -229,6 +236,28 @@ test("a verification command ends with the daemon that runs it", async () => {
   await using daemon = await startDaemon({ config: configuration({ verify }) });
   await begin(daemon, "v1");
   await endsWithDaemon(daemon);
+});
+
+test("a daemon that dies while a generation drains leaves nothing in its slot that would need an acceptor", async () => {
+  const armed = `${scratchFolder()}/armed`;
+  await using daemon = await startDaemon({
+    config: configuration({ drain: { timeout: "30s" } }),
+    environment: { HANDOFFD_FAULT_POINTS: armed },
+  });
+  const { target } = addressOf(await daemon.status(), "web");
+  const [host, port] = target.split(":");
+  // Somebody who is being answered until after the daemon has come back.
+  const socket = connect(Number(port), host);
+  onTestFinished(() => void socket.destroy());
+  socket.write("GET /stream?ms=2000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  await once(socket, "data");
+  socket.resume();
+  writeFileSync(armed, "drain.signalled 1\n");
+  const deploy = await begin(daemon, "v1");
+  await daemon.exit;
+  await daemon.restart();
+  expect(await daemon.untilDeploy(deploy)).toMatchObject({ phase: "succeeded" });
+  expect(said(daemon, "acceptor.started")).toEqual([]);
 });
 
 test("an acceptor ends with the daemon that runs it, and what it did not accept is answered by another one", async () => {

@@ -325,7 +325,8 @@ export class FaultStage implements AsyncDisposable {
           ? []
           : [`pid ${pid} (${name})`];
       });
-    await eventually("the end of the others", () => find().length === 0, 5_000).catch(() => undefined);
+    // An acceptor answers as long as what it took is asked for: a stream or two of those that run beside a drain.
+    await eventually("the end of the others", () => find().length === 0, 15_000).catch(() => undefined);
     return find();
   }
 
