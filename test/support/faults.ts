@@ -314,8 +314,9 @@ export class FaultStage implements AsyncDisposable {
   }
 
   /** Processes beside these and the keeper, after what may still be ending has ended. */
-  async #orphans(known: readonly number[]): Promise<string[]> {
-    const find = (): string[] =>
+  async #orphans(known: readonly number[]): Promise<readonly string[]> {
+    let found: readonly string[] = [];
+    const find = (): readonly string[] =>
       this.daemon.processes().flatMap((pid) => {
         const name = commandOf(pid);
         return known.includes(pid) ||
@@ -325,9 +326,10 @@ export class FaultStage implements AsyncDisposable {
           ? []
           : [`pid ${pid} (${name})`];
       });
-    // An acceptor answers as long as what it took is asked for: a stream or two of those that run beside a drain.
-    await eventually("the end of the others", () => find().length === 0, 15_000).catch(() => undefined);
-    return find();
+    // An acceptor may be started at any time, and answers as long as what it took asks: a stream or two beside a drain.
+    const isOver = (): boolean => (found = find()).length === 0;
+    await eventually("the end of the others", isOver, 15_000).catch(() => undefined);
+    return found;
   }
 
   async #held(slots: number): Promise<readonly [number, number]> {
