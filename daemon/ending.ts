@@ -8,7 +8,7 @@ const LOOK_MS = 100;
 /** After SIGKILL it is a matter of milliseconds, which whoever asks about slots right after an end would notice. */
 const LOOK_AFTER_KILL_MS = 10;
 /** Of a member that still frees its memory, or that the kernel cannot end (state D, proc_pid_stat(5)). */
-const KILLED_MS = 1_000;
+const KILLED_MS = 10_000;
 /** Above it setTimeout fires at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
