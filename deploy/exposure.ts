@@ -47,7 +47,12 @@ export function touched(exposure: Exposure | null | undefined, now: number): Tou
   if (exposure === null || exposure === undefined) return null;
   const { forMs, weightMs, peak } = settle(exposure, now);
   // Of no time there is no average: what it had in it is all there is to say.
-  return { share: forMs > 0 ? weightMs / forMs : peak, peak, forMs };
+  return { share: forMs > 0 ? withoutNoise(weightMs / forMs) : peak, peak, forMs };
+}
+
+/** A weight that never changed is its own average: 0.2 * 4003 / 4003 is 0.20000000000000004 in binary fractions. */
+function withoutNoise(share: number): number {
+  return Number(share.toFixed(9));
 }
 
 function settle({ since, weight, forMs, weightMs, peak }: Exposure, now: number): Omit<Exposure, "since"> {
