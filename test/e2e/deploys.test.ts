@@ -20,9 +20,17 @@ const configuration = (application: string, more: Config = {}) =>
     ...more,
   });
 
-/** Deploys the versions from `first` to `last`, each as soon as the one before leaves its bake. */
+/**
+ * Deploys the versions from `first` to `last`, each as soon as the one before leaves its bake. One generation may drain
+ * meanwhile; two would take a slot more, whenever the machine is slow.
+ */
 async function deployEach(daemon: Daemon, first: number, last: number): Promise<void> {
   for (let n = first; n <= last; n++) {
+    await eventually(
+      "no more than one generation that drains",
+      async () => (await daemon.service()).generations.length <= 2,
+      60_000,
+    );
     const deploy = await daemon.deploy(`v${n}`, { until: ["draining"] });
     expect({ n, phase: deploy.phase, reason: deploy.reason }).toEqual({
       n,
