@@ -56,8 +56,8 @@ static void rest(client* c, uint64_t ns) {
 
 void client_is_free(client* c, bool failed) {
   in_flight--;
+  if (c->asked == 1 && ++first_answers == wanted.connections) report_progress("settled", NULL);
   if (wanted.mode == MODE_IDLE) {
-    if (c->asked == 1 && ++first_answers == wanted.connections) report_progress("settled", NULL);
     c->state = c->asked == 1 && c->fd >= 0 && !stopping ? HOLDING : OVER;
     if (c->state == OVER) client_drop(c);
     timer_set(&c->due, NEVER);

@@ -64,7 +64,7 @@ test(
     for (const more of [[], ["--idle"]]) {
       await using fresh = startLoad({ target, mode: "new", connections: 64, lateMs: 20_000 });
       await using kept = startLoad({ target, mode: "keepalive", connections: 8, rate: 50, lateMs: 20_000 });
-      await Promise.all([fresh.started, kept.started]);
+      await Promise.all([fresh.started, kept.settled]);
       expect((await daemon.cli("hold", "api", ...more)).code).toBe(0);
       await daemon.until("64 that wait", ({ services }) => (services[0]?.held?.waiting ?? 0) >= 64);
       const idles = more.length > 0;

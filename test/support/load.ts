@@ -179,7 +179,7 @@ export class Load {
     return this.#until("started");
   }
 
-  /** Mode idle: the first request of every connection has ended. */
+  /** The first request of every connection has ended. */
   get settled(): Promise<number> {
     return this.#until("settled");
   }
