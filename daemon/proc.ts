@@ -11,6 +11,8 @@ interface ProcessEntry {
   readonly parent: number;
   readonly group: number;
   readonly session: number;
+  /** Its own among them, until that one is waited for. */
+  readonly threads: number;
 }
 
 /** A process that ends while it is read, or that we may not look into, is simply not there. */
@@ -51,7 +53,13 @@ function entryOf(pid: number): ProcessEntry | null {
     parent: Number(fields[1]),
     group: Number(fields[2]),
     session: Number(fields[3]),
+    threads: Number(fields[17]),
   };
+}
+
+/** No thread is left. The first one may end before the others, which have the process's sockets open until the last of them has ended. */
+function isOver({ state, threads }: ProcessEntry): boolean {
+  return state === "X" || (state === "Z" && threads <= 1);
 }
 
 /** The program's name. Not its command line: that may hold what no error message should. */
@@ -90,9 +98,10 @@ export function familyOf(pid: number): number[] {
   return [...family];
 }
 
-/** It has ended, and its parent has not looked yet. */
-export function isZombie(pid: number): boolean {
-  return entryOf(pid)?.state === "Z";
+/** It has ended, whether its parent has looked yet or not. */
+export function hasEnded(pid: number): boolean {
+  const entry = entryOf(pid);
+  return entry === null || isOver(entry);
 }
 
 /** The children of a process, zombies included. */
@@ -100,12 +109,12 @@ export function childrenOf(pid: number): number[] {
   return allPids().filter((each) => entryOf(each)?.parent === pid);
 }
 
-/** The living processes of a process group; zombies, its leader among them, have nothing left to lose. */
+/** The living processes of a process group; those that only wait to be waited for, its leader among them, have nothing left to lose. */
 export async function groupMembers(group: number): Promise<number[]> {
   const members: number[] = [];
   await forEachPid((pid) => {
     const entry = entryOf(pid);
-    if (entry?.group === group && entry.state !== "Z" && entry.state !== "X") members.push(pid);
+    if (entry?.group === group && !isOver(entry)) members.push(pid);
   });
   return members;
 }

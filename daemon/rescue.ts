@@ -12,7 +12,7 @@ import { native } from "../handoff/native.ts";
 import { startTimeOf } from "../handoff/process.ts";
 import type { GenerationRecord } from "./generation-record.ts";
 import type { InstanceRecord } from "./instance.ts";
-import { isZombie } from "./proc.ts";
+import { hasEnded } from "./proc.ts";
 import type { ServiceRecord } from "./snapshot.ts";
 
 /** A slot of a living generation. Whoever takes it out of the rescue owns the descriptor. */
@@ -53,7 +53,7 @@ export function anyLives(record: ServiceRecord | null): boolean {
 }
 
 function lives({ pid, startTime }: InstanceRecord): boolean {
-  return pid !== null && startTime !== null && startTimeOf(pid) === startTime && !isZombie(pid);
+  return pid !== null && startTime !== null && startTimeOf(pid) === startTime && !hasEnded(pid);
 }
 
 /** The listening sockets with these cookies, by name: each once, of whichever instance has it. */
