@@ -157,6 +157,11 @@ export const Deploy = Type.Object({
   step: nullable(DeployStep),
   pinned: Type.Boolean({ description: "Whether the networks of `deploy.pin` reach the candidate" }),
   paused: Type.Boolean({ description: "It stays at its step until `continue` or `promote`" }),
+  until: Type.Optional(
+    time(
+      "When the phase or the step is over, or given up, if nothing happens before; absent where time alone changes nothing",
+    ),
+  ),
   requestedBy: Type.String(),
   startedAt: time("When the deploy was accepted"),
   finishedAt: nullable(time("When it ended; null while it runs")),

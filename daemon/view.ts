@@ -6,6 +6,7 @@ import type {
   Listener as ListenerBody,
   Service as ServiceBody,
 } from "../admin-api/schemas.ts";
+import { dueAt } from "../deploy/due.ts";
 import { touched } from "../deploy/exposure.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { Remembered } from "./evidence.ts";
@@ -27,6 +28,7 @@ function timeOrNull(ms: number | null): string | null {
 export function deployBody(deployment: Remembered): Deploy {
   const { id, service, strategy, from, to, version, phase, weight, pinned, paused } = deployment;
   const { requestedBy, reason } = deployment;
+  const until = dueAt(deployment);
   return {
     id,
     service,
@@ -40,6 +42,7 @@ export function deployBody(deployment: Remembered): Deploy {
     step: stepBody(deployment),
     pinned,
     paused,
+    ...(until !== null && { until: time(until) }),
     requestedBy,
     startedAt: time(deployment.startedAt),
     finishedAt: timeOrNull(deployment.finishedAt),

@@ -7,7 +7,8 @@
  * nothing against it; a step with `pause` is recorded as paused, so that a pause is one thing whoever began it.
  */
 import { follow } from "./course.ts";
-import { type Deployment, type StepRecord } from "./deployment.ts";
+import type { Deployment } from "./deployment.ts";
+import { stepDueAt } from "./due.ts";
 import type { Step } from "./fleet.ts";
 import { bake, finish, stay, type Underway, wait } from "./stage.ts";
 import type { Strategy } from "./strategy.ts";
@@ -23,14 +24,10 @@ function shifting(deployment: Deployment, underway: Underway): Step {
   // Everything was asked for: the steps are behind it.
   if (weight === 1) return finish(deployment, underway);
   if (step === null && paused) return wait(null);
-  const staying = step === null ? null : stay(deployment, underway, dueAt(deployment, step));
+  const staying = step === null ? null : stay(deployment, underway, stepDueAt(deployment, step));
   if (staying !== null) return staying;
   const next = step === null ? 0 : step.index + 1;
   return next < options.steps.length && wish !== "promote"
     ? { do: "reach", step: next }
     : finish(deployment, underway);
-}
-
-function dueAt({ options }: Deployment, { index, since, continuedAt }: StepRecord): number {
-  return continuedAt ?? since + (options.steps[index]?.forMs ?? 0);
 }

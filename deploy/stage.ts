@@ -1,6 +1,7 @@
 /** A stage is what users meet the candidate in for a while: a canary's step, or the bake. */
-import { type Deployment, phaseStartedAt, type Phase, type Reason, stageStartedAt } from "./deployment.ts";
+import { type Deployment, type Phase, type Reason, stageStartedAt } from "./deployment.ts";
 import { currentAnalysis, isConvincing } from "./doubt.ts";
+import { bakeDueAt } from "./due.ts";
 import type { CandidateView, GenerationView, Observation, Step } from "./fleet.ts";
 
 /** What a plan sees: both generations are there, and the weights, unless it follows them itself, are as recorded. */
@@ -14,8 +15,7 @@ type Staged = Observation & Pick<Underway, "candidate">;
 
 /** The bake: what can be gone back to is kept for `bakeMs`, longer while paused, no longer once promoted. */
 export function bake(deployment: Deployment, staged: Staged): Step {
-  const until = phaseStartedAt(deployment) + deployment.options.bakeMs;
-  return stay(deployment, staged, until) ?? enter("draining");
+  return stay(deployment, staged, bakeDueAt(deployment)) ?? enter("draining");
 }
 
 /** All to the candidate, and then the bake. */
