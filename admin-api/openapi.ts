@@ -195,7 +195,7 @@ function problemsOf(
 ): [string, JsonObject][] {
   const changes = method !== "GET";
   // They read nothing that could fail.
-  const isStatic = role === "anyone" || url === "/openapi.json" || url === "/v1/events";
+  const isStatic = role === "anyone" || ["/openapi.json", "/v1/caller", "/v1/events"].includes(url);
   const codes = new Set<string>([
     ...(changes || schema.querystring !== undefined || schema.params !== undefined
       ? ["REQUEST_INVALID"]

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from "fastify";
 
 import type { RouteContext } from "./routes/context.ts";
+import { callerRoutes } from "./routes/caller.ts";
 import { deployRoutes } from "./routes/deploys.ts";
 import { endRoutes } from "./routes/end.ts";
 import { eventRoutes } from "./routes/events.ts";
@@ -22,6 +23,7 @@ const ROUTES = [
   healthRoutes,
   metricsRoutes,
   openApiRoutes,
+  callerRoutes,
   statusRoutes,
   listenerRoutes,
   serviceRoutes,

@@ -238,6 +238,15 @@ export type Reload = Static<typeof Reload>;
 export const Alive = Type.Object({ alive: Type.Literal(true) });
 export type Alive = Static<typeof Alive>;
 
+export const Caller = Type.Object({
+  name: Type.String({ description: "As it will stand in a deploy's requestedBy" }),
+  role: words("read", "deploy", "admin"),
+  services: nullable(
+    Type.Array(Type.String(), { description: "The only ones that it may change; null: all of them" }),
+  ),
+});
+export type Caller = Static<typeof Caller>;
+
 export const Health = Type.Object({ ready: Type.Boolean(), reasons: Type.Array(Type.String()) });
 export type Health = Static<typeof Health>;
 

@@ -16,6 +16,7 @@ function expectToFit(schema: object, body: unknown): void {
 test.each([
   ["/healthz", schemas.Alive],
   ["/readyz", schemas.Health],
+  ["/v1/caller", schemas.Caller],
   ["/v1/status", schemas.Status],
   ["/v1/listeners", schemas.ListenerList],
   ["/v1/listeners/web", schemas.Listener],
