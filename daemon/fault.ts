@@ -41,6 +41,10 @@ const OTHERS = [
   "drain.confirmed",
   "drain.ended",
   "drain.given-back",
+  // The two who are to have a way have nothing yet; the one who takes has its end; the one who gives has it too, and is told next.
+  "route.made",
+  "route.taken",
+  "route.given",
   "keeper.remove.before",
   "keeper.remove.after",
   "snapshot.lasting.written",

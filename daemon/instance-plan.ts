@@ -16,7 +16,7 @@ export interface Planned extends Member {
 /** `signal`: of the work that is begun now. */
 export function planOf(member: Planned, signal: () => AbortSignal, surroundings: Surroundings): InstancePlan {
   const { config, number, version } = member;
-  const variables = variablesOf(member);
+  const variables = { ...variablesOf(member), ...drainVariablesOf(member) };
   return {
     generation: `${config.name}/${number}`,
     specification: (extra) =>
@@ -40,8 +40,14 @@ function externalPlanOf(
       return awaitArrival(member, instance, { isDue: !member.wasReady, signal: either, surroundings });
     },
     signal,
-    specification: (extra) => externalSpecification(member, { ...variablesOf(member), ...extra }),
+    specification: (extra) =>
+      externalSpecification(member, { ...variablesOf(member), ...drainVariablesOf(member), ...extra }),
     // Beside the handoff socket: whoever has the one folder, as a container may, has both.
     notifyFolder: join(dirname(surroundings.doors.pathOf(member.config)), "notify"),
   };
+}
+
+/** How it will be told to end, and how long it has then. */
+function drainVariablesOf({ config: { drain } }: Member): Record<string, string> {
+  return { HANDOFF_DRAIN_SIGNAL: drain.signal, HANDOFF_DRAIN_TIMEOUT_MS: String(drain.timeoutMs) };
 }

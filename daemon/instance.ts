@@ -7,23 +7,25 @@
  *
  * A ready one that says it is stopping, unasked, is starting again: it is ready when it says so anew, or ends.
  */
-import { openSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
-import { CodedError, messageOf } from "../handoff/coded-error.ts";
+import { type CodedError, messageOf } from "../handoff/coded-error.ts";
 import { Channel } from "../handoff/channel.ts";
-import { Descriptor } from "../handoff/descriptor.ts";
+import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Offer } from "../handoff/grant.ts";
-import { journalStreamOf, openJournal } from "../handoff/journal.ts";
-import { launch, launchFailure, type LaunchSpecification, welcome } from "../handoff/launch.ts";
+import { launch, type LaunchSpecification, welcome } from "../handoff/launch.ts";
 import { Machine, type TransitionTable } from "../handoff/machine.ts";
+import type { Said } from "../handoff/messages.ts";
 import type { ExitStatus } from "../handoff/native.ts";
 import { NotifySocket } from "../handoff/notify.ts";
 import { Process } from "../handoff/process.ts";
 import type { OutputConfig } from "./config/config.ts";
 import { type Arrival, sendAway } from "./door.ts";
-import { cannotPrepare, instanceExited } from "./errors.ts";
+import { instanceExited } from "./errors.ts";
 import { reach } from "./fault.ts";
+import { openOutput, type Output } from "./output.ts";
+import { ProgramChannel, SAID_NOTHING, type SaidRecord } from "./program-channel.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export type InstanceState = "starting" | "standby" | "serving" | "draining" | "stopped" | "failed";
@@ -71,6 +73,9 @@ export interface ExternalPlan {
 export interface InstanceHooks {
   /** READY=1, STATUS=…: an assignment on the instance's own socket. */
   readonly onNotify: (message: ReadonlyMap<string, string>) => void;
+  /** What it says on its channel, and that it has lost that. */
+  readonly onSaid: (said: Said) => void;
+  readonly onViolation: (why: CodedError) => void;
   /** The process exists and runs nothing yet: the last moment to write its pid down. */
   readonly onSpawned: () => void;
   /** The process has ended; `failure` says how. `expected` while it is being drained. */
@@ -85,11 +90,12 @@ export interface InstanceRecord {
   readonly restarts: number;
   readonly pid: number | null;
   readonly startTime: string | null;
+  readonly said: SaidRecord;
 }
 
 /** A place in which nothing has run yet. */
 export function vacantInstance(id: number, now: number): InstanceRecord {
-  return { id, state: "starting", since: now, restarts: 0, pid: null, startTime: null };
+  return { id, state: "starting", since: now, restarts: 0, pid: null, startTime: null, said: SAID_NOTHING };
 }
 
 export class Instance {
@@ -100,7 +106,9 @@ export class Instance {
   readonly #surroundings: Surroundings;
   readonly #machine: Machine<InstanceState, InstanceEvent>;
   #process: Process | null = null;
-  #channel: Channel | null = null;
+  #program: ProgramChannel | null = null;
+  /** Of the process that has ended. */
+  #said: SaidRecord;
   #notify: NotifySocket | null = null;
   /** The process that has ended but whose group may still have members. */
   #ended: Process | null = null;
@@ -110,12 +118,13 @@ export class Instance {
 
   constructor(
     plan: InstancePlan,
-    record: Pick<InstanceRecord, "id" | "state" | "since" | "restarts">,
+    record: Pick<InstanceRecord, "id" | "state" | "since" | "restarts" | "said">,
     hooks: InstanceHooks,
     surroundings: Surroundings,
   ) {
     this.id = record.id;
     this.restarts = record.restarts;
+    this.#said = record.said;
     this.#plan = plan;
     this.#hooks = hooks;
     this.#surroundings = surroundings;
@@ -149,6 +158,15 @@ export class Instance {
     return this.#process?.pid ?? null;
   }
 
+  /** The other end of its channel; null while there is none. */
+  get program(): ProgramChannel | null {
+    return this.#program;
+  }
+
+  get said(): SaidRecord {
+    return this.#program?.record ?? this.#said;
+  }
+
   get record(): InstanceRecord {
     return {
       id: this.id,
@@ -157,6 +175,7 @@ export class Instance {
       restarts: this.restarts,
       pid: this.pid,
       startTime: this.#process?.startTime ?? null,
+      said: this.said,
     };
   }
 
@@ -207,10 +226,10 @@ export class Instance {
           : await welcome(arrival, specification, offers, HANDOFF_MS, onSpawned);
       this.#surroundings.tally.handedOff((performance.now() - began) / 1000);
       this.#surroundings.tally.descriptorsPassed(offers.length);
-      this.#channel = launched.channel;
+      this.#program = new ProgramChannel(launched.channel, SAID_NOTHING, this.#hooks);
       this.#watch(launched.process);
       reach("launch.granted");
-      await this.#keepChannel(launched.channel);
+      await this.#keepChannel(this.#program);
     } catch (error) {
       this.#process = null;
       if (arrival !== null) sendAway(arrival, messageOf(error));
@@ -240,7 +259,7 @@ export class Instance {
   adopt(record: InstanceRecord, kept: Map<string, Descriptor>): boolean {
     const notify = takeFrom(kept, this.#notifyName);
     const channel = takeFrom(kept, this.#channelName);
-    if (channel !== null) this.#channel = new Channel(channel);
+    if (channel !== null) this.#program = new ProgramChannel(new Channel(channel), record.said, this.#hooks);
     if (notify !== null) this.#notify = NotifySocket.resume(this.#notifyPath, notify, this.#hooks.onNotify);
     const found =
       record.pid === null || record.startTime === null
@@ -252,6 +271,8 @@ export class Instance {
     }
     if (notify === null) this.#listenAgain(found.pid);
     this.#watch(found);
+    // What it had asked the daemon before for.
+    if (this.said.wants) this.#hooks.onSaid({ type: "want" });
     return true;
   }
 
@@ -259,7 +280,7 @@ export class Instance {
   get descriptors(): ReadonlyMap<string, number> {
     const held = new Map<string, number>();
     if (this.#notify !== null) held.set(this.#notifyName, this.#notify.fd);
-    if (this.#channel?.open === true) held.set(this.#channelName, this.#channel.fd);
+    if (this.#program?.open === true) held.set(this.#channelName, this.#program.fd);
     return held;
   }
 
@@ -269,7 +290,7 @@ export class Instance {
   }
 
   /** Only now: a launcher that waits for its grant must see the daemon's death. */
-  async #keepChannel(channel: Channel): Promise<void> {
+  async #keepChannel(channel: ProgramChannel): Promise<void> {
     if (!channel.open) return; // It has ended already.
     try {
       await this.#surroundings.keeper().put(this.#channelName, channel.fd);
@@ -296,7 +317,7 @@ export class Instance {
   }
 
   #hasEnded(process: Process, status: ExitStatus): void {
-    const launcher = this.#channel === null ? null : launchFailure(this.#channel);
+    const launcher = this.#program?.end() ?? null;
     const expected = this.state === "draining";
     this.#livedMs = this.isReady ? Date.now() - this.#machine.since : 0;
     this.fire("exit");
@@ -304,13 +325,12 @@ export class Instance {
     this.#letGo();
     const who = `instance ${this.id} of ${this.#plan.generation} (pid ${process.pid})`;
     const failure =
-      launcher instanceof CodedError
-        ? launcher
-        : instanceExited(
-            who,
-            process.isForeign ? THEIR_EXIT : describeExit(status),
-            expected ? "as it was told to" : "unexpectedly",
-          );
+      launcher ??
+      instanceExited(
+        who,
+        process.isForeign ? THEIR_EXIT : describeExit(status),
+        expected ? "as it was told to" : "unexpectedly",
+      );
     this.#ended = process;
     this.#hooks.onExit(failure, expected);
   }
@@ -323,9 +343,10 @@ export class Instance {
   }
 
   #letGo(): void {
-    const isKept = this.#notify !== null || this.#channel !== null;
-    this.#channel?.close();
-    this.#channel = null;
+    const isKept = this.#notify !== null || this.#program !== null;
+    this.#said = { ...this.said, kinds: [], wants: false };
+    this.#program?.close();
+    this.#program = null;
     this.#notify?.close();
     this.#notify = null;
     if (!isKept) return;
@@ -357,31 +378,6 @@ function takeFrom(kept: Map<string, Descriptor>, name: string): Descriptor | nul
   const found = kept.get(name) ?? null;
   kept.delete(name);
   return found;
-}
-
-interface Output {
-  /** null: the daemon's own. */
-  readonly descriptor: Descriptor | null;
-  /** What a process is told about it. */
-  readonly variables: Readonly<Record<string, string>>;
-}
-
-/** Where it writes to; the processes hold it themselves, so that the daemon's death changes nothing. A file is appended to. */
-function openOutput(output: OutputConfig, generation: string): Output {
-  switch (output.kind) {
-    case "inherit":
-      return { descriptor: null, variables: {} };
-    case "journal": {
-      const stream = openJournal(generation.split("/")[0] ?? generation);
-      return { descriptor: stream, variables: { JOURNAL_STREAM: journalStreamOf(stream) } };
-    }
-    case "file":
-      try {
-        return { descriptor: new Descriptor(openSync(output.path, "a", 0o640)), variables: {} };
-      } catch (error) {
-        throw cannotPrepare(output.path, "the output file cannot be opened", error);
-      }
-  }
 }
 
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));

@@ -5,6 +5,7 @@
  */
 import type { CodedError } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
+import type { Said } from "../handoff/messages.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { endGroup } from "./ending.ts";
 import { instanceExited } from "./errors.ts";
@@ -236,6 +237,7 @@ export class Instances {
     const { signal, timeoutMs } = this.#config.drain;
     if (process === null) await cancelStart(this.#member, instance.id, this.#surroundings);
     else {
+      if (!leaving.isTold) this.#surroundings.moves.route({ ...this.#where, instance });
       const deadline = instance.since + timeoutMs;
       const how = { signal: leaving.isTold ? null : signal, deadline, onKill: () => undefined };
       const ended = endInstance(this.#member, instance.id, process, how, this.#surroundings);
@@ -243,6 +245,7 @@ export class Instances {
       this.#hooks.onChange();
       const { killed } = await ended;
       if (killed > 0) this.#hooks.onKilled(killed);
+      this.#surroundings.moves.sayLeft({ ...this.#where, instance });
     }
     this.#leaving.delete(instance);
     this.#all.splice(this.#all.indexOf(instance), 1);
@@ -258,12 +261,20 @@ export class Instances {
           if (message.get("READY") === "1") this.#hooks.onReadySaid(instance);
           else if (message.get("STOPPING") === "1") this.#withdraw(instance);
         },
+        onSaid: (said) => this.#heard(instance, said),
+        onViolation: (why) => this.#surroundings.moves.violated({ ...this.#where, instance }, why),
         onSpawned: () => this.#hooks.onChange(),
         onExit: (failure, expected) => this.#exited(instance, failure, expected),
       },
       this.#surroundings,
     );
     return instance;
+  }
+
+  #heard(instance: Instance, said: Said): void {
+    this.#surroundings.moves.heard({ ...this.#where, instance }, said);
+    // The next daemon has to know; what is counted is written with whatever changes next.
+    if (said.type === "hello" || said.type === "want") this.#hooks.onChange();
   }
 
   #withdraw(instance: Instance): void {

@@ -62,6 +62,11 @@ export class Marks {
     return this.#base | this.#last;
   }
 
+  /** Whether it is one that this daemon gives, or one before it. */
+  isOurs(mark: number): boolean {
+    return (mark & MASK) >>> 0 === this.#base;
+  }
+
   /** Open connections by mark, of all that bear one of ours. One dump of the kernel's table, of milliseconds. */
   count(): Map<number, number> {
     const begun = performance.now();

@@ -37,6 +37,8 @@ export interface Tally {
   sampled(service: string, verdict: (typeof VERDICTS)[number]): void;
   drained(service: string, seconds: number): void;
   connectionsCut(service: string, count: number): void;
+  connectionsMoved(service: string, count: number): void;
+  movesFailed(service: string, count: number): void;
   /** `code`: of the deploy's reason. */
   deployEnded(service: string, strategy: string, result: string, code: string | null): void;
   phaseEnded(service: string, phase: string, seconds: number): void;
@@ -109,6 +111,16 @@ export function createMetrics(version: string, look: () => Scene): Metrics {
     "Connections that were open when a drain's time was over and its processes were killed. Should stay 0: raise drain.timeout, or let the application end on drain.signal.",
     "service",
   );
+  const moves = counter(
+    "connections_moved_total",
+    "Connections that went from a process that ended to one that goes on, without being closed. Moves with each deploy of an application that can (HELLO on its channel, as handoffd/app says it).",
+    "service",
+  );
+  const failedMoves = counter(
+    "connections_move_failed_total",
+    "Connections that were to move and that nobody took: they stayed where they were and drained. Some while a successor dies are to be expected; growth with every deploy is for the application's log.",
+    "service",
+  );
   const exits = counter(
     "instance_exits_total",
     "Instances that have ended: expected (their generation was retired) or unexpected. See the application's output for the latter.",
@@ -161,7 +173,8 @@ export function createMetrics(version: string, look: () => Scene): Metrics {
       for (const reason of ["expected", "unexpected"]) exits.inc({ service, reason }, 0);
       for (const cause of ["requested", "automatic"]) rollbacks.inc({ service, cause }, 0);
       for (const verdict of VERDICTS) samples.inc({ service, verdict }, 0);
-      for (const each of [cuts, restarts, verifyFailures, notWritten]) each.inc({ service }, 0);
+      for (const each of [cuts, moves, failedMoves, restarts, verifyFailures, notWritten])
+        each.inc({ service }, 0);
     }
     for (const result of RESULTS) deploys.inc({ service, strategy, result }, 0);
     expected.add(service);
@@ -184,6 +197,8 @@ export function createMetrics(version: string, look: () => Scene): Metrics {
     sampled: (service, verdict) => samples.inc({ service, verdict }),
     drained: (service, seconds) => drains.observe({ service }, seconds),
     connectionsCut: (service, count) => cuts.inc({ service }, count),
+    connectionsMoved: (service, count) => moves.inc({ service }, count),
+    movesFailed: (service, count) => failedMoves.inc({ service }, count),
     deployEnded: (service, strategy, result, code) => {
       deploys.inc({ service, strategy, result });
       if (result !== "rolled-back") return;

@@ -45,7 +45,7 @@ export async function retire(
     if (generation.ending?.leavesQueue !== true)
       await settle(generation, generation.since + drain.settleMs, surroundings);
     reach("drain.settled");
-    traffic.telling(surroundings.connectionsOf(generation.marks));
+    traffic.telling(surroundings.moves.openOf(generation));
     generation.telling(Date.now(), false);
     reach("drain.recorded");
   }
@@ -56,11 +56,13 @@ export async function retire(
     const process = instance.process ?? instance.takeEnded();
     if (process === null) return cancelStart(generation, instance.id, surroundings);
     const isToBeTold = !isTold && (!isInDoubt || hasSlot(generation, process.pid));
+    // It looks for them as soon as it is told.
+    if (isToBeTold) surroundings.moves.route({ service: name, generation: generation.number, instance });
     const beforeKill = (): void => {
       // Counted once, before the first is killed: the others' are still open then.
       if (kill.isUnderway) return;
       kill.isUnderway = true;
-      const open = surroundings.connectionsOf(generation.marks);
+      const open = surroundings.moves.openOf(generation);
       // A daemon that died while it killed has counted more than are left.
       traffic.cut(open === null ? null : Math.max(open, traffic.record.cut ?? 0));
       if (open !== null) surroundings.tally.connectionsCut(name, open);
@@ -86,6 +88,7 @@ export async function retire(
   if (byHand !== null) {
     surroundings.history.append({ type: "end", id: generation.name, service: name, by: byHand.by, cut });
   }
+  surroundings.moves.sayDrained(generation, instances);
   if (generation.wasReady) surroundings.tally.drained(name, (Date.now() - began) / 1000);
 }
 

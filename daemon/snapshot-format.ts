@@ -4,6 +4,7 @@
  *   1   the first
  *   2   generations: isSignalled, cookies, pinned, ending · deploys: pinned, exposure, step, resizedAt, fallback, and what canary,
  *       rolling and recreate need · the service: hold, instances, waiting
+ *   3   instances: said
  *
  * The format of the version before is always read; test/golden/ has one file of each. Beyond that, keys that the
  * configuration has got since are filled in with their defaults: a generation keeps the configuration that it was
@@ -11,13 +12,17 @@
  */
 import type { ServiceConfig } from "./config/config.ts";
 import { normaliseService } from "./config/normalise-service.ts";
+import { SAID_NOTHING } from "./program-channel.ts";
 
-export const FORMAT = 2;
+export const FORMAT = 3;
 
 /** A mapping of JSON whose keys are not known yet. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-const MIGRATIONS: Readonly<Record<number, (content: Fields) => Fields>> = { 1: fromFirst };
+const MIGRATIONS: Readonly<Record<number, (content: Fields) => Fields>> = {
+  1: fromFirst,
+  2: fromSecond,
+};
 
 /** Whether `format` can be read: today's, or one that leads to it. */
 export function isReadable(format: unknown): boolean {
@@ -77,6 +82,15 @@ function fromFirst(content: Fields): Fields {
       },
     })),
   };
+}
+
+/** Programs said nothing then, and the daemon would not have heard it. */
+function fromSecond(content: Fields): Fields {
+  const generations = listOf(content["generations"]).map((generation) => ({
+    ...generation,
+    instances: listOf(generation["instances"]).map((instance) => ({ said: SAID_NOTHING, ...instance })),
+  }));
+  return { ...content, generations };
 }
 
 /** The configuration with the defaults of all keys that it does not have yet. */

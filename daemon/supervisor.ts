@@ -28,6 +28,7 @@ import { InventoryFile } from "./inventory.ts";
 import { Keeping } from "./keeping.ts";
 import { marksOf, openListener, openListeners } from "./listeners.ts";
 import { type Marks, openMarks, openOf } from "./marks.ts";
+import { Moves } from "./moves.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { heldListeners, leftBehind } from "./left-behind.ts";
 import { sceneOf } from "./metrics/gauges.ts";
@@ -83,6 +84,11 @@ export class Supervisor {
       devNull: openSync("/dev/null", "r+"),
       log,
       tally: this.#metrics,
+      moves: new Moves(
+        this.#services,
+        () => this.#marks,
+        () => this.#surroundings,
+      ),
       history: new History(config.paths.state, log, () => this.#metrics.historyFailed()),
       say: ({ message, type, ...rest }, level = "info") => {
         const deploy = rest.deploy ?? this.#deployAbout(rest.service, rest.generation);
@@ -92,7 +98,10 @@ export class Supervisor {
       },
       connectionsOf: (marks) => (marks.length === 0 ? null : openOf(marks, this.count())),
       connections: () => this.count(),
-      changed: () => this.#reloader.leaving.review(),
+      changed: () => {
+        this.#reloader.leaving.review();
+        this.#surroundings.moves.review();
+      },
       keepers: () =>
         new Set([process.pid, managerPid(), ...(this.#keeping?.pid == null ? [] : [this.#keeping.pid])]),
     };
@@ -335,6 +344,7 @@ export class Supervisor {
       keeping: this.#keeping,
       reloading: this.#reloader,
       doors: this.#surroundings.doors,
+      moves: this.#surroundings.moves,
       metrics: this.#metrics,
       startedAt: this.#startedAt.getTime(),
       upgrades: this.#upgrades,

@@ -5,6 +5,7 @@ import type { Keeper } from "../handoff/keeper.ts";
 import type { Doors } from "./doors.ts";
 import type { History } from "./history.ts";
 import type { Tally } from "./metrics.ts";
+import type { Moves } from "./moves.ts";
 
 export interface Surroundings {
   /** Absolute. */
@@ -17,6 +18,8 @@ export interface Surroundings {
   readonly devNull: number;
   readonly log: Logger;
   readonly tally: Tally;
+  /** Connections that go from those who end to those who go on. */
+  readonly moves: Moves;
   readonly history: History;
   /** Says what happened: one line in the log, one event for readers of the API. */
   readonly say: (event: EventDraft, level?: "info" | "warn" | "error") => void;

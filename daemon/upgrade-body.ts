@@ -9,6 +9,7 @@ import type { Doors } from "./doors.ts";
 import type { Front } from "./front.ts";
 import type { Keeping } from "./keeping.ts";
 import type { Metrics } from "./metrics.ts";
+import type { Moves } from "./moves.ts";
 import type { Reloader } from "./reload.ts";
 import type { Service } from "./service.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -24,6 +25,7 @@ export interface Parts {
   readonly keeping: Pick<Keeping, "stored" | "settled" | "keepOwn" | "letGoOfOwn"> | null;
   readonly reloading: Pick<Reloader, "pause" | "unpause">;
   readonly doors: Pick<Doors, "pause" | "unpause" | "descriptors">;
+  readonly moves: Pick<Moves, "pause" | "unpause">;
   readonly metrics: Metrics;
   /** Milliseconds since the epoch: when the first image was started. */
   readonly startedAt: number;
@@ -45,9 +47,11 @@ export function bodyOf(lockFile: Descriptor, parts: () => Parts, events: EventLo
       // Whoever comes waits for the next image; who is there already is greeted, or goes.
       parts().doors.pause();
       await Promise.all(parts().services.map((service) => service.pause()));
+      parts().moves.pause();
       await parts().keeping?.settled();
     },
     unpause: async () => {
+      parts().moves.unpause();
       parts().doors.unpause();
       for (const service of parts().services) service.unpause();
       parts().reloading.unpause();

@@ -1,6 +1,6 @@
 /**
- * One peer on a SOCK_SEQPACKET socket. Messages are asked for one at a time (`receive`) and come in order; the
- * protocols on it are request and answer, so that a full queue is not waited for but is the peer's violation.
+ * One peer on a SOCK_SEQPACKET socket. Messages are asked for one at a time (`receive`) and come in order, or come unasked
+ * (`listen`). Nothing is sent that nobody waits for, so that a full queue is not waited for but is the peer's violation.
  *
  * The channel owns its descriptor. Descriptors that come with a message belong to whoever received the message;
  * those of a broken message are closed here.
@@ -30,7 +30,9 @@ export class Channel implements Disposable {
   readonly #poll: NativePoll;
   #waiter: Waiter | null = null;
   #closed: CodedError | null = null;
-  #onClosed: (() => void) | null = null;
+  #onClosed: ((why: CodedError) => void) | null = null;
+  #hear: ((received: Received) => void) | null = null;
+  #longest = LONGEST_MESSAGE;
 
   /** Takes ownership of `descriptor`, a connected, non-blocking SEQPACKET socket. */
   constructor(descriptor: Descriptor) {
@@ -58,6 +60,28 @@ export class Channel implements Disposable {
   unwatch(): void {
     this.#onClosed = null;
     if (this.open && this.#waiter === null) this.#poll.stop();
+  }
+
+  /**
+   * From here on the peer may speak unasked: each message is handed to `hear`, one in a turn of the loop, however many wait. One of
+   * more than `longest` bytes is a violation. `onClosed` is told why it is over, unless by our own `close`. Keeps no process alive.
+   */
+  listen(hear: (received: Received) => void, longest: number, onClosed: (why: CodedError) => void): void {
+    this.#hear = hear;
+    this.#longest = Math.min(longest, LONGEST_MESSAGE);
+    this.#onClosed = onClosed;
+    if (this.open) this.#rest();
+  }
+
+  /** What the peer says waits, and that it has gone is not told, until `listen` is called again. */
+  pause(): void {
+    this.#hear = null;
+    if (this.open && this.#waiter === null) this.#poll.stop();
+  }
+
+  /** Hands over all that waits already: what was said before something else that is known by now. Only for who listens. */
+  catchUp(): void {
+    while (this.#hear !== null && this.open && this.#readable());
   }
 
   /** Sends one frame with duplicates of `descriptors`, which stay the caller's. Throws a CodedError. */
@@ -103,7 +127,8 @@ export class Channel implements Disposable {
     return this.#closed === null ? this.#read() : null;
   }
 
-  #readable(): void {
+  /** Whether there was a message. */
+  #readable(): boolean {
     let received: Received | null;
     try {
       received = this.#read();
@@ -112,23 +137,30 @@ export class Channel implements Disposable {
       const waiter = this.#waiter;
       this.#fail(failure);
       waiter?.reject(failure);
-      return;
+      return false;
     }
-    if (received === null) return;
-    if (this.#waiter === null) {
+    if (received === null) return false;
+    if (this.#waiter !== null) {
+      this.#waiter.resolve(received);
+      this.#waiter = null;
+      this.#rest();
+    } else if (this.#hear !== null) {
+      this.#hear(received);
+    } else {
       for (const descriptor of received.descriptors) descriptor.close();
       this.#fail(violation("it spoke without being asked"));
-      return;
     }
-    this.#waiter.resolve(received);
-    this.#waiter = null;
-    this.#rest();
+    return true;
   }
 
-  /** Nobody receives: only a watcher still wants to know when the peer goes, and keeps no process alive for it. */
+  /** Nobody receives: only who watches or listens still wants to know of the peer, and keeps no process alive for it. */
   #rest(): void {
-    if (this.#onClosed === null) this.#poll.stop();
-    else this.#poll.unref();
+    if (this.#onClosed === null && this.#hear === null) {
+      this.#poll.stop();
+      return;
+    }
+    this.#poll.start();
+    this.#poll.unref();
   }
 
   #read(): Received | null {
@@ -137,7 +169,7 @@ export class Channel implements Disposable {
     const descriptors = raw.descriptors.map((fd) => new Descriptor(fd));
     try {
       if (raw.descriptorsTruncated) throw descriptorsLost();
-      if (raw.dataTruncated) throw violation("a message is too long");
+      if (raw.dataTruncated || raw.length > this.#longest) throw violation("a message is too long");
       if (raw.length === 0) throw peerGone("a message");
       const message = parseMessage(buffer.subarray(0, raw.length));
       if (typeof message === "string") throw violation(message);
@@ -158,7 +190,7 @@ export class Channel implements Disposable {
       this.#closed = error;
       this.#poll.close();
       this.#descriptor.close();
-      this.#onClosed?.();
+      this.#onClosed?.(error);
     }
     return error;
   }

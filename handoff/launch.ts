@@ -6,10 +6,12 @@ import { writeSync } from "node:fs";
 import { constants } from "node:os";
 import { Channel } from "./channel.ts";
 import { Descriptor } from "./descriptor.ts";
+import type { CodedError } from "./coded-error.ts";
 import { launchFailed } from "./errors.ts";
 import { errnoName } from "./errno.ts";
 import { encodeFields, type Field, textField, u32Field } from "./frame.ts";
 import { grant, type Offer } from "./grant.ts";
+import type { Fail } from "./messages.ts";
 import { companion, native } from "./native.ts";
 import { Process } from "./process.ts";
 
@@ -180,12 +182,14 @@ export function launchFailure(channel: Channel): Error | null {
     if (pending === null) return null;
     for (const descriptor of pending.descriptors) descriptor.close();
     const { message } = pending;
-    return message.type === "fail"
-      ? launchFailed(message.step, message.errno, errnoName(message.errno), message.text)
-      : null;
+    return message.type === "fail" ? launchFailureOf(message) : null;
   } catch {
     return null; // The channel's end of file: the process said nothing, its exit status is all there is.
   }
+}
+
+export function launchFailureOf({ step, errno, text }: Fail): CodedError {
+  return launchFailed(step, errno, errnoName(errno), text);
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {

@@ -1,4 +1,4 @@
-/** Every message between the daemon, its launcher and its keeper, parsed from frames (docs/wire.md). */
+/** Every message between the daemon, its launcher, its keeper and the programs it runs, parsed from frames (docs/wire.md). */
 import {
   asText,
   asU32,
@@ -18,6 +18,11 @@ const TYPE = {
   fail: 3,
   ok: 4,
   join: 5,
+  hello: 6,
+  route: 7,
+  want: 8,
+  took: 9,
+  moved: 10,
   put: 16,
   remove: 17,
   list: 18,
@@ -36,10 +41,20 @@ const KEY = {
   name: 8,
   generation: 9,
   instance: 10,
+  kind: 11,
+  direction: 12,
+  held: 13,
+  failed: 14,
 } as const;
 
 /** The most descriptors in one of our frames; the kernel takes SCM_MAX_FD (253). */
 export const DESCRIPTORS_PER_FRAME = 250;
+
+/** Of a HELLO: so many kinds, each of so many bytes. */
+const MOST_KINDS = 64;
+const LONGEST_KIND = 64;
+/** Of a TOOK. */
+const MOST_HELD = 256;
 
 export const ENTRY_SPECIFICATION = 0;
 export const ENTRY_SOCKET = 1;
@@ -66,10 +81,29 @@ export interface Join {
   readonly instance: number | null;
 }
 
+/** A connection that a program serves now, by its own number for it and by SO_COOKIE. */
+export interface Held {
+  readonly fd: number;
+  readonly cookie: bigint;
+  /** Where it was accepted, perhaps by another process. */
+  readonly listener: string;
+}
+
+/** What a running program says on its channel, unasked. */
+export type Said =
+  /** What it can take; said again it replaces. */
+  | { readonly type: "hello"; readonly kinds: readonly string[] }
+  /** It drains, has connections left, and no way to give them to anybody. */
+  | { readonly type: "want" }
+  | { readonly type: "took"; readonly held: readonly Held[] }
+  /** Since the last one: how many of its connections somebody took, and how many nobody did. */
+  | { readonly type: "moved"; readonly taken: number; readonly failed: number };
+
 export type Message =
   | { readonly type: "ack"; readonly count: number; readonly identities: readonly bigint[] }
   | Fail
   | Join
+  | Said
   | { readonly type: "ok" }
   | { readonly type: "items"; readonly names: readonly string[]; readonly more: boolean };
 
@@ -93,6 +127,21 @@ function entryField(entry: Entry): Field {
 /** What is well-formed and cannot be done. `errno` is one of errno(3)'s numbers. */
 export function failFrame(step: string, errno: number, text: string): Uint8Array {
   return frame(TYPE.fail, [textField(KEY.step, step), u32Field(KEY.errno, errno), textField(KEY.text, text)]);
+}
+
+/** Comes with one end of a pair. `generation` and `instance` are those of the process that has the other one. */
+export function routeFrame(
+  direction: "send" | "take",
+  generation: number,
+  instance: number,
+  kinds: readonly string[],
+): Uint8Array {
+  return frame(TYPE.route, [
+    u32Field(KEY.direction, direction === "send" ? 0 : 1),
+    u32Field(KEY.generation, generation),
+    u32Field(KEY.instance, instance),
+    ...kinds.map((kind) => textField(KEY.kind, kind)),
+  ]);
 }
 
 export function putFrame(names: readonly string[]): Uint8Array {
@@ -154,6 +203,18 @@ function interpret(parsed: Frame): Message | string {
     }
     case TYPE.ok:
       return { type: "ok" };
+    case TYPE.hello:
+      return interpretHello(parsed);
+    case TYPE.want:
+      return { type: "want" };
+    case TYPE.took:
+      return interpretTook(parsed);
+    case TYPE.moved: {
+      const taken = asU32(find(KEY.count));
+      const failed = asU32(find(KEY.failed));
+      if (taken === null || failed === null) return "a MOVED without COUNT and FAILED";
+      return { type: "moved", taken, failed };
+    }
     case TYPE.items: {
       const names = parsed.fields.filter((field) => field.key === KEY.name).map((field) => asText(field));
       if (names.includes(null)) return "a NAME that is not UTF-8";
@@ -162,4 +223,26 @@ function interpret(parsed: Frame): Message | string {
     default:
       return `a frame of the unknown type ${parsed.type}`;
   }
+}
+
+function interpretHello({ fields }: Frame): Message | string {
+  const found = fields.filter(({ key }) => key === KEY.kind);
+  if (found.length > MOST_KINDS) return `a HELLO of more than ${MOST_KINDS} kinds`;
+  const kinds = found.flatMap((field) => asText(field) ?? []);
+  const isFit = found.every(({ value: { length } }) => length > 0 && length <= LONGEST_KIND);
+  if (!isFit || kinds.length < found.length) return "a HELLO whose KIND is no text, or none of 1 to 64 bytes";
+  return { type: "hello", kinds };
+}
+
+function interpretTook({ fields }: Frame): Message | string {
+  const found = fields.filter(({ key }) => key === KEY.held);
+  if (found.length > MOST_HELD) return `a TOOK of more than ${MOST_HELD} connections`;
+  const held = found.flatMap(({ value }) => {
+    const listener = value.length < 12 ? null : asText({ key: KEY.held, value: value.subarray(12) });
+    if (listener === null) return [];
+    const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+    const fd = view.getInt32(0, true);
+    return fd < 0 ? [] : [{ fd, cookie: view.getBigUint64(4, true), listener }];
+  });
+  return held.length < found.length ? "a TOOK whose HELD is none" : { type: "took", held };
 }

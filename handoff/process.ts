@@ -138,6 +138,20 @@ export class Process {
     }
   }
 
+  /**
+   * A duplicate of the process' descriptor `fd` (pidfd_getfd(2)), which is the caller's. null when it has closed that one, or has
+   * ended. Throws EPERM where the process may not be looked into (ptrace(2), "access mode checking").
+   */
+  duplicate(fd: number): number | null {
+    if (!this.#pidfd.open) return null;
+    try {
+      return native.pidfdGetfd(this.#pidfd.fd, fd);
+    } catch (error) {
+      if (hasCode(error, "EBADF", "ESRCH")) return null;
+      throw error;
+    }
+  }
+
   /** Reaps the child when it has ended and lets the pidfd go. The pid means nothing afterwards. */
   release(): void {
     if (!this.#pidfd.open) return;

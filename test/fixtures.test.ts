@@ -40,7 +40,7 @@ async function refusal(app: App): Promise<string> {
 
 it("every application says its vice in its first comment", () => {
   const files = readdirSync(fixture(".")).filter(
-    (name) => /\.(mjs|py)$/.test(name) && !name.startsWith("answers."),
+    (name) => /\.(mjs|py)$/.test(name) && !/^(?:answers|wire)\./.test(name),
   );
   expect(files.filter((name) => !/^(\/\/|#) Vice: /.test(readFileSync(fixture(name), "utf8")))).toEqual([]);
 });

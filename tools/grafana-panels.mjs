@@ -292,6 +292,20 @@ export const CHAPTERS = [
           ["{{service}}", `sum by (service) (${atEach(`handoffd_drain_cut_connections_total{${OURS}}`)})`],
         ],
       },
+      {
+        title: "Connections moved",
+        question:
+          "How many connections went to another process without being closed, and how many were to and did not?",
+        kind: "bars",
+        width: 8,
+        queries: [
+          ["{{service}}", `sum by (service) (${atEach(`handoffd_connections_moved_total{${OURS}}`)})`],
+          [
+            "{{service}} not taken",
+            `sum by (service) (${atEach(`handoffd_connections_move_failed_total{${OURS}}`)})`,
+          ],
+        ],
+      },
     ],
   },
   {

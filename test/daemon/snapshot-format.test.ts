@@ -77,6 +77,21 @@ describe("a snapshot of the first format", () => {
   });
 });
 
+describe("a snapshot of the second format", () => {
+  it.each(["v2-canary", "v2-held"])("%s keeps all that it says", (name) => {
+    const before = golden(name);
+    expect(migrate(before)).toMatchObject({ ...before, format: FORMAT });
+  });
+
+  it("has programs that have said nothing", () => {
+    const instances = listOf(migrate(golden("v2-canary")), "generations").flatMap((generation) =>
+      listOf(generation, "instances"),
+    );
+    expect(instances.length).toBeGreaterThan(0);
+    for (const { said } of instances) expect(said).toEqual({ kinds: [], wants: false, moved: 0, failed: 0 });
+  });
+});
+
 describe("a snapshot of today's format", () => {
   it("has golden files", () => {
     expect(GOLDEN_TODAY.length).toBeGreaterThan(0);
@@ -127,8 +142,9 @@ describe("a snapshot of any format", () => {
   });
 
   it("is not read when it comes from a later version", () => {
-    expect([0, 1, FORMAT, FORMAT + 1, "1", null].map((format) => isReadable(format))).toEqual([
+    expect([0, 1, 2, FORMAT, FORMAT + 1, "1", null].map((format) => isReadable(format))).toEqual([
       false,
+      true,
       true,
       true,
       false,

@@ -1,12 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { encodeFrame, textField, u32Field, u64Field, type Field } from "../../handoff/frame.ts";
-import { parseMessage, type Message } from "../../handoff/messages.ts";
+import { type Held, parseMessage, type Message } from "../../handoff/messages.ts";
 
 const ACK = 2;
 const FAIL = 3;
 const OK = 4;
 const JOIN = 5;
+const HELLO = 6;
+const WANT = 8;
+const TOOK = 9;
+const MOVED = 10;
 const ITEMS = 19;
 const MORE = 1;
 const COUNT = 3;
@@ -17,6 +21,9 @@ const TEXT = 7;
 const NAME = 8;
 const GENERATION = 9;
 const INSTANCE = 10;
+const KIND = 11;
+const HELD = 13;
+const FAILED = 14;
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const u64 = fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn });
@@ -29,10 +36,33 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   fc
     .record({ type: fc.constant("join" as const), generation: fc.option(u32), instance: fc.option(u32) })
     .filter(({ generation, instance }) => generation !== null || instance === null),
+  fc.record({
+    type: fc.constant("hello" as const),
+    kinds: fc.array(
+      text.filter((kind) => kind !== "" && new TextEncoder().encode(kind).length <= 64),
+      { maxLength: 64 },
+    ),
+  }),
+  fc.constant({ type: "want" as const }),
+  fc.record({
+    type: fc.constant("took" as const),
+    held: fc.array(fc.record({ fd: fc.nat(), cookie: u64, listener: text }), { maxLength: 256 }),
+  }),
+  fc.record({ type: fc.constant("moved" as const), taken: u32, failed: u32 }),
   fc.record({ type: fc.constant("items" as const), names: fc.array(text), more: fc.boolean() }),
 );
 
-/** As the C side writes it. */
+function heldField({ fd, cookie, listener }: Held): Field {
+  const name = new TextEncoder().encode(listener);
+  const value = new Uint8Array(12 + name.length);
+  const view = new DataView(value.buffer);
+  view.setUint32(0, fd, true);
+  view.setBigUint64(4, cookie, true);
+  value.set(name, 12);
+  return { key: HELD, value };
+}
+
+/** As the C side writes it, and a program. */
 function written(one: Message): Uint8Array {
   switch (one.type) {
     case "ack":
@@ -48,6 +78,17 @@ function written(one: Message): Uint8Array {
       ];
       return encode(JOIN, fields);
     }
+    case "hello":
+      return encode(
+        HELLO,
+        one.kinds.map((kind) => textField(KIND, kind)),
+      );
+    case "want":
+      return encode(WANT, []);
+    case "took":
+      return encode(TOOK, one.held.map(heldField));
+    case "moved":
+      return encode(MOVED, [u32Field(COUNT, one.taken), u32Field(FAILED, one.failed)]);
     case "items":
       return encode(
         ITEMS,
@@ -83,6 +124,23 @@ describe("a message is refused with the reason", () => {
     ["a JOIN of an instance alone", encode(JOIN, [u32Field(INSTANCE, 1)]), "INSTANCE of no GENERATION"],
     ["a JOIN of nonsense", encode(JOIN, [textField(GENERATION, "newest")]), "is no number"],
     ["a NAME that is not UTF-8", encode(ITEMS, [notUtf8]), "not UTF-8"],
+    ["a HELLO of a kind that is not UTF-8", encode(HELLO, [{ ...notUtf8, key: KIND }]), "KIND is no text"],
+    ["a HELLO of a kind without a name", encode(HELLO, [textField(KIND, "")]), "none of 1 to 64 bytes"],
+    ["a HELLO of a long kind", encode(HELLO, [textField(KIND, "k".repeat(65))]), "none of 1 to 64 bytes"],
+    ["a HELLO of many kinds", encode(HELLO, Array(65).fill(textField(KIND, "http"))), "more than 64 kinds"],
+    [
+      "a TOOK of many",
+      encode(TOOK, Array(257).fill({ key: HELD, value: new Uint8Array(12) })),
+      "more than 256",
+    ],
+    ["a TOOK of nothing", encode(TOOK, [{ key: HELD, value: new Uint8Array(11) }]), "HELD is none"],
+    [
+      "a TOOK of no descriptor",
+      encode(TOOK, [{ key: HELD, value: new Uint8Array(12).fill(255) }]),
+      "HELD is none",
+    ],
+    ["a MOVED without FAILED", encode(MOVED, [u32Field(COUNT, 1)]), "MOVED without COUNT and FAILED"],
+    ["a ROUTE to us", encode(7, []), "unknown type 7"],
     ["a request to us", encode(18, []), "unknown type 18"],
     ["a type that nobody knows", encode(99, []), "unknown type 99"],
     ["no frame", Uint8Array.of(1, 2, 3), "shorter than its header"],

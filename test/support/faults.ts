@@ -9,6 +9,7 @@ import { type Config, type Daemon, startDaemon } from "./daemon.ts";
 import { FdStore } from "./fdstore.ts";
 import { lost, type Losses, startLoad } from "./load.ts";
 import { oneService } from "./one-service.ts";
+import { commandOf as programOf } from "./paths.ts";
 import { addressOf } from "./ports.ts";
 import { descriptorCount, eventually, withDeadline } from "./processes.ts";
 import type { Deploy, Status } from "./status.ts";
@@ -91,6 +92,7 @@ export class FaultStage implements AsyncDisposable {
       { command: ["/bin/sh", "-c", "case $HANDOFF_VERSION in bad*) exit 1;; esac"] },
     ];
     const config = oneService({
+      command: programOf("moves-connections.py"),
       verify,
       deploy: {
         bake: "200ms",

@@ -16,7 +16,7 @@ const analysis = { command: ["/bin/true"], every: "50ms", samples: 1 };
 
 export const SCENES: Readonly<Record<string, Scene>> = {
   /** In the middle of a canary whose guests are pinned, after a rolling deploy, a recreate and one that failed. */
-  "v2-canary": {
+  "v3-canary": {
     config: oneService({
       instances: 2,
       environment: { NAME: "value" },
@@ -43,7 +43,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     },
   },
   /** While connections wait, and what served idles. */
-  "v2-held": {
+  "v3-held": {
     config: oneService({ verify }),
     play: async (daemon) => {
       await settled(daemon, "v1");
