@@ -6,9 +6,14 @@ import type { StreamMessage } from "../admin-api/client.ts";
 import type { Deploy, Phase } from "../admin-api/schemas.ts";
 import { hasCode } from "../handoff/coded-error.ts";
 import { deployLost, outcomeUnknown } from "./errors.ts";
-import { renderDeployTitle, renderPhase, renderStanding, renderStep } from "./render.ts";
+import { Live } from "./live.ts";
+import { percent } from "./percent.ts";
+import { renderDeployTitle, renderPhase, renderStanding, renderStep } from "./render-deploy.ts";
 import { resumed } from "./resume.ts";
 import type { ExitCode, Session } from "./session.ts";
+
+/** 128 + SIGINT: whoever waited has been sent away, and the deploy has not been told of it. */
+const DETACHED = 130;
 
 /** Waits until `deploy` has ended and reports how. 0 when it ended in one of the `wanted` phases. */
 export async function settle(session: Session, deploy: Deploy, wanted: readonly Phase[]): Promise<ExitCode> {
@@ -29,8 +34,11 @@ function phrase(phase: Phase): string {
 
 async function follow(session: Session, deploy: Deploy): Promise<Deploy> {
   const interrupted = () => {
-    session.warn(`not waiting any more; the deploy goes on. To stop it: handoffctl abort ${deploy.id}`);
-    process.exit(130);
+    session.draw?.([]);
+    session.warn(`not waiting any more; deploy ${deploy.id} goes on`);
+    session.warn(`  to wait for it again: ${session.commandLine("wait", deploy.id)}`);
+    session.warn(`  to stop it:           ${session.commandLine("abort", deploy.id)}`);
+    process.exit(DETACHED);
   };
   process.once("SIGINT", interrupted);
   try {
@@ -40,8 +48,10 @@ async function follow(session: Session, deploy: Deploy): Promise<Deploy> {
   }
 }
 
-async function wait(session: Session, { id, service }: Deploy): Promise<Deploy> {
-  const progress = new Progress(session);
+async function wait(session: Session, deploy: Deploy): Promise<Deploy> {
+  const { id, service } = deploy;
+  using live = Live.of(session, deploy);
+  const progress = new Progress(session, live);
   try {
     for await (const message of resumed(session, (since) => session.client.deployEvents(id, { since }))) {
       progress.take(message);
@@ -59,12 +69,14 @@ async function wait(session: Session, { id, service }: Deploy): Promise<Deploy> 
 /** Says each phase, each new weight and each message once, whatever a reconnection repeats. */
 class Progress {
   readonly #session: Session;
+  readonly #live: Live | null;
   #deploy: Deploy | null = null;
   #phases = 0;
   #weight = 0;
 
-  constructor(session: Session) {
+  constructor(session: Session, live: Live | null) {
     this.#session = session;
+    this.#live = live;
   }
 
   take(message: StreamMessage): void {
@@ -88,12 +100,14 @@ class Progress {
 
   #show(deploy: Deploy): void {
     this.#deploy = deploy;
-    for (const record of deploy.phases.slice(this.#phases)) this.#session.say(renderPhase(deploy, record));
+    for (const record of deploy.phases.slice(this.#phases))
+      this.#session.say(renderPhase(deploy, record, this.#session.look()));
     this.#phases = deploy.phases.length;
     if (deploy.weight !== this.#weight && deploy.finishedAt === null) {
       const at = new Date(this.#session.now()).toISOString();
-      this.#session.say(renderStep(deploy, at, `  weight ${Number((deploy.weight * 100).toFixed(1))} %`));
+      this.#session.say(renderStep(deploy, at, `  weight ${percent(deploy.weight)}`));
     }
     this.#weight = deploy.weight;
+    if (deploy.finishedAt === null) this.#live?.show(deploy);
   }
 }

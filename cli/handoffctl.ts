@@ -23,8 +23,10 @@ import { rollbackCommand } from "./commands/rollback.ts";
 import { scaleCommand } from "./commands/scale.ts";
 import { statusCommand } from "./commands/status.ts";
 import { upgradeCommand } from "./commands/upgrade.ts";
+import { waitCommand } from "./commands/wait.ts";
 import { fileUnreadable } from "./errors.ts";
 import { exitCodeOf } from "./exit-code.ts";
+import { Screen } from "./screen.ts";
 import type { ExitCode, Run, Session } from "./session.ts";
 import { plain } from "./table.ts";
 
@@ -78,6 +80,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 const COMMANDS = [
   statusCommand,
   deployCommand,
+  waitCommand,
   promoteCommand,
   pauseCommand,
   continueCommand,
@@ -100,18 +103,22 @@ const EXIT_CODES = `0 done, 1 it failed, 2 usage, 3 daemon not reachable,
 
 function open(options: GlobalOptions): Session {
   const { json = false } = options;
+  const screen = new Screen({ stdout: process.stdout, stderr: process.stderr, environment: process.env });
   const write = (text: string) => {
-    if (text !== "") process.stdout.write(`${text}\n`);
+    if (text !== "") screen.print(text);
   };
   return {
     client: new Client(endpointOf(options)),
     json,
     now: Date.now,
+    look: () => screen.look,
+    draw: json || !screen.canDraw ? null : (lines) => screen.draw(lines),
+    commandLine: (...words) => commandLine(options, words),
     say(line) {
       if (!json) write(line);
     },
     warn(line) {
-      process.stderr.write(`${plain(line)}\n`);
+      screen.warn(plain(line));
     },
     show(data, render) {
       write(json ? JSON.stringify(data, null, 2) : render(data));
@@ -120,6 +127,22 @@ function open(options: GlobalOptions): Session {
       write(json ? JSON.stringify(data) : render(data));
     },
   };
+}
+
+/** To be pasted into a shell: what the environment says stays there. */
+function commandLine(
+  { socket, url, tokenFile, ca, cert, key }: GlobalOptions,
+  words: readonly string[],
+): string {
+  const options = { socket, url, "token-file": tokenFile, ca, cert, key };
+  const given = Object.entries(options).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, value],
+  );
+  return ["handoffctl", ...given, ...words].map(quoted).join(" ");
+}
+
+function quoted(word: string): string {
+  return /^[\w./:@%+=,-]+$/u.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 /** A token is never an argument: arguments are everyone's to read in /proc. */

@@ -1,33 +1,32 @@
-/** Turns what the API answers into text for people: at most 80 columns, no colours, nothing that moves. */
+/** Turns what the API answers into text for people, in lines that fit the terminal. */
 import type {
-  Deploy,
   Draining,
   Event,
   Generation,
-  GenerationEvidence,
   Listener,
-  PhaseRecord,
   Service,
+  ServiceState,
   Status,
 } from "../admin-api/schemas.ts";
+import { age } from "./duration.ts";
+import { type Look, PLAIN, type Tone } from "./look.ts";
+import { percent } from "./percent.ts";
+import { renderDeployLine } from "./render-deploy.ts";
 import { cut, plain, table } from "./table.ts";
 
-/** What is left of a line for a detail of the history: ids are as long as the service's name. */
-const DETAIL_COLUMNS = 62;
-
-export function renderStatus(status: Status, now: number): string {
+export function renderStatus(status: Status, now: number, look: Look = PLAIN): string {
   const { version, pid, startedAt, upgrades } = status;
   const upgraded = upgrades === 0 ? "" : `, ${upgrades} upgrade${upgrades === 1 ? "" : "s"}`;
   const head = `handoffd ${plain(version)}, pid ${pid}, up ${age(startedAt, now)}${upgraded}`;
   return [
-    head,
+    cut(head, look.columns),
     "",
-    renderListeners(status.listeners),
-    ...status.services.map((one) => renderService(one, now)),
+    renderListeners(status.listeners, look),
+    ...status.services.map((one) => renderService(one, now, look)),
   ].join("\n");
 }
 
-export function renderListeners(listeners: readonly Listener[]): string {
+export function renderListeners(listeners: readonly Listener[], look: Look = PLAIN): string {
   if (listeners.length === 0) return "no listeners";
   const rows = listeners.flatMap(({ name, protocol, address, mode, slots, leaving }) =>
     slots.map((slot, index) => [
@@ -43,27 +42,27 @@ export function renderListeners(listeners: readonly Listener[]): string {
   );
   const columns = [
     { title: "LISTENER" },
-    { title: "ADDRESS" },
-    { title: "MODE" },
-    { title: "SLOT", align: "right" },
+    { title: "ADDRESS", leaves: 3 },
+    { title: "MODE", leaves: 1 },
+    { title: "SLOT", align: "right", leaves: 2 },
     { title: "GENERATION" },
-    { title: "WEIGHT", align: "right" },
-    { title: "QUEUE", align: "right" },
+    { title: "WEIGHT", align: "right", tone: weightTone },
+    { title: "QUEUE", align: "right", tone: queueTone },
   ] as const;
-  return table(columns, rows).join("\n");
+  return table(columns, rows, look).join("\n");
 }
 
-function renderService(service: Service, now: number): string {
+function renderService(service: Service, now: number, look: Look): string {
   const { name, state, generations, deploy, held, pending = [], leaving = false } = service;
   const columns = [
     { title: "  GENERATION" },
     { title: "VERSION" },
-    { title: "ROLE" },
-    { title: "STATE" },
-    { title: "WEIGHT", align: "right" },
-    { title: "CONNECTIONS", align: "right" },
-    { title: "INSTANCES", align: "right" },
-    { title: "UP", align: "right" },
+    { title: "ROLE", leaves: 2 },
+    { title: "STATE", tone: stateTone },
+    { title: "WEIGHT", align: "right", tone: weightTone },
+    { title: "CONNECTIONS", align: "right", leaves: 4 },
+    { title: "INSTANCES", align: "right", leaves: 3 },
+    { title: "UP", align: "right", leaves: 1 },
   ] as const;
   const rows = generations.map((one) => [
     `  ${one.number}`,
@@ -81,10 +80,11 @@ function renderService(service: Service, now: number): string {
     ),
     ...(deploy === null ? [] : [`  ${renderDeployLine(deploy, now)}`]),
     ...(pending.length === 0 ? [] : [`  with the next deploy: ${pending.join(", ")}`]),
-  ].map((line) => cut(line, 80));
+  ].map((line) => cut(line, look.columns));
   const is = leaving ? "being removed" : state;
   const title = held === null ? `${plain(name)} is ${is}` : renderHeld(service, now);
-  return [`\n${cut(title, 80)}`, ...(rows.length === 0 ? [] : table(columns, rows)), ...under].join("\n");
+  const heading = look.paint(serviceTone(state), cut(title, look.columns));
+  return ["", heading, ...(rows.length === 0 ? [] : table(columns, rows, look)), ...under].join("\n");
 }
 
 /** `api is held for 5 s by root (uid 0), 12 connections wait`. */
@@ -128,124 +128,39 @@ function roleOf({ current, candidate, previous }: Service, { number, state }: Ge
   return state === "draining" ? "draining" : "-";
 }
 
-/** `deploy d-7, blue-green, generation 3 -> 4 (version 42): baking for 12 s`. */
-export function renderDeployLine(deploy: Deploy, now: number): string {
-  const since =
-    deploy.finishedAt === null ? ` for ${age(deploy.phases.at(-1)?.startedAt ?? deploy.startedAt, now)}` : "";
-  const step = deploy.step === null ? "" : `, step ${deploy.step.index + 1} of ${deploy.step.of}`;
-  return `${renderDeployTitle(deploy)}: ${deploy.phase}${since}${step}${deploy.paused ? ", paused" : ""}`;
+export function renderEvent({ at, type, message }: Event, { paint }: Look = PLAIN): string {
+  return `${paint("quiet", at)}  ${paint(eventTone(type), plain(type).padEnd(20))}  ${plain(message)}`;
 }
 
-export function renderDeployTitle({ id, service, strategy, from, to, version }: Deploy): string {
-  const release = version === null ? "" : ` (version ${version})`;
-  return plain(`deploy ${id} of ${service}, ${strategy}, generation ${from ?? "none"} -> ${to}${release}`);
+function eventTone(type: string): Tone {
+  return /failed|exited|lost|refused|cut/u.test(type) ? "bad" : "title";
 }
 
-/** `   1.2 s  verifying`: the time is since the deploy's start. */
-export function renderStep({ startedAt }: Deploy, at: string, what: string): string {
-  const seconds = Math.max(0, Date.parse(at) - Date.parse(startedAt)) / 1000;
-  return `${seconds.toFixed(1).padStart(7)} s  ${plain(what)}`;
-}
-
-export function renderPhase(deploy: Deploy, { phase, startedAt }: PhaseRecord): string {
-  return renderStep(deploy, startedAt, phase);
-}
-
-export function renderHistory(deploys: readonly Deploy[], now: number): string {
-  if (deploys.length === 0) return "no deploys";
-  const columns = [
-    { title: "DEPLOY" },
-    { title: "SERVICE" },
-    { title: "VERSION" },
-    { title: "GENERATION" },
-    { title: "RESULT" },
-    { title: "AGO", align: "right" },
-    { title: "TOOK", align: "right" },
-    { title: "BY" },
-  ] as const;
-  const rows = deploys.map((deploy) => [
-    deploy.id,
-    deploy.service,
-    deploy.version ?? "-",
-    `${deploy.from ?? "-"} -> ${deploy.to}`,
-    deploy.phase,
-    age(deploy.startedAt, now),
-    deploy.finishedAt === null ? "-" : age(deploy.startedAt, Date.parse(deploy.finishedAt)),
-    deploy.requestedBy,
-  ]);
-  return [...table(columns, rows), ...deploys.flatMap(renderDetails)].join("\n");
-}
-
-/** Below the table: how long each phase took, what became of connections, and why it ended so. */
-function renderDetails({ id, phases, evidence, reason }: Deploy): readonly string[] {
-  const took = phases.flatMap(({ phase, startedAt, finishedAt }) =>
-    finishedAt === null || finishedAt === startedAt
-      ? []
-      : [`${phase} ${span(Date.parse(finishedAt) - Date.parse(startedAt))}`],
-  );
-  const generations = [evidence?.previous, evidence?.candidate].flatMap((each) =>
-    each === undefined || each === null ? [] : renderEvidence(each),
-  );
-  const lines = [
-    ...(took.length === 0 ? [] : wrapped(took.join(", "))),
-    ...generations.flatMap(wrapped),
-    ...(reason === null ? [] : [reason.message]),
-  ];
-  return lines.length === 0 ? [] : ["", ...lines.map((line) => plain(`${id}: ${line}`))];
-}
-
-function renderEvidence(evidence: GenerationEvidence): readonly string[] {
-  const { generation, atShift, peak, atEnd, cut, endedBy } = evidence;
-  const known = [
-    [atShift, "when traffic moved"],
-    [peak, "at most"],
-    [atEnd, "when told to end"],
-    [cut, "cut"],
-  ] as const;
-  const counts = known.flatMap(([count, when]) => (count === null ? [] : [`${count} ${when}`]));
-  const ended = endedBy === null ? [] : [`ended by ${endedBy}`];
-  const words = [...counts, ...ended];
-  return words.length === 0 ? [] : [`connections of generation ${generation}: ${words.join(", ")}`];
-}
-
-/** At commas, in lines that fit behind a deploy's id. */
-function wrapped(text: string): readonly string[] {
-  const lines: string[] = [];
-  for (const part of text.split(", ")) {
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + part.length < DETAIL_COLUMNS)
-      lines.push(`${lines.pop() ?? ""}, ${part}`);
-    else lines.push(last === undefined ? part : `  ${part}`);
+export function serviceTone(state: ServiceState): Tone {
+  switch (state) {
+    case "running":
+      return "good";
+    case "starting":
+    case "held":
+      return "busy";
+    case "degraded":
+    case "stopped":
+      return "bad";
   }
-  return lines;
 }
 
-function span(ms: number): string {
-  if (ms < 1000) return `${ms} ms`;
-  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : age(new Date(0).toISOString(), ms);
+/** By the word as it stands in a cell, which may be cut. */
+export function stateTone(state: string): Tone | null {
+  if (state.startsWith("serv")) return "good";
+  if (state.startsWith("fail")) return "bad";
+  return /^(start|stand|drain)/u.test(state) ? "busy" : null;
 }
 
-export function renderEvent({ at, type, message }: Event): string {
-  return plain(`${at}  ${type.padEnd(20)}  ${message}`);
+function weightTone(weight: string): Tone | null {
+  return weight === "0 %" ? "quiet" : null;
 }
 
-/** What a failed deploy has left as it was. */
-export function renderStanding({ name, state, current, generations }: Service): string {
-  const generation = generations.find(({ number }) => number === current);
-  if (generation === undefined) return `${plain(name)} is ${state}, and no generation is current.`;
-  const release = generation.version === null ? "" : ` (version ${plain(generation.version)})`;
-  return `Still true: generation ${generation.number}${release} of ${plain(name)} is ${generation.state} with ${percent(generation.weight)} of new connections.`;
-}
-
-/** The two largest units of a time span: `3 d 4 h`, `12 s`. */
-export function age(since: string, now: number): string {
-  const seconds = Math.max(0, Math.floor((now - Date.parse(since)) / 1000));
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
-  return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3600)} h`;
-}
-
-function percent(weight: number): string {
-  return `${Number((weight * 100).toFixed(1))} %`;
+/** Somebody waits. */
+function queueTone(queue: string): Tone | null {
+  return queue.startsWith("0/") ? "quiet" : "busy";
 }

@@ -1,5 +1,6 @@
 /** What a verb has at hand: the client, and how it speaks. Data goes to stdout, trouble to stderr. */
 import type { Client } from "../admin-api/client.ts";
+import type { Look } from "./look.ts";
 
 export interface Session {
   readonly client: Client;
@@ -7,6 +8,12 @@ export interface Session {
   readonly json: boolean;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** How stdout can be written to just now. */
+  readonly look: () => Look;
+  /** Replaces the lines at the end of the terminal; null with --json and where nothing can be drawn over. */
+  readonly draw: ((lines: readonly string[]) => void) | null;
+  /** A command line of handoffctl that asks the same daemon as this one. */
+  readonly commandLine: (...words: readonly string[]) => string;
   /** A line for people on stdout; nothing with --json. */
   readonly say: (line: string) => void;
   /** A line for people on stderr. */

@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 
 import type { CanaryStep, StrategyName } from "../../admin-api/schemas.ts";
 import { settle } from "../follow.ts";
-import { renderDeployTitle } from "../render.ts";
+import { renderDeployTitle } from "../render-deploy.ts";
 import type { Run } from "../session.ts";
 
 interface Options {

@@ -11,12 +11,12 @@ export function eventsCommand(program: Command, run: Run): void {
     .option("-f, --follow", "and go on with what happens, until interrupted")
     .action(
       run(async (session, { follow = false }: { readonly follow?: boolean }) => {
-        const { client, tell, warn } = session;
+        const { client, look, tell, warn } = session;
         const messages = follow
           ? resumed(session, (since) => client.events({ since }))
           : client.events({ since: 0, follow });
         for await (const message of messages) {
-          if (message.kind === "event") tell(message.event, renderEvent);
+          if (message.kind === "event") tell(message.event, (event) => renderEvent(event, look()));
           else if (message.kind === "gap") warn("some events of the meantime are not kept");
         }
         return 0;

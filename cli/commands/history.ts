@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 
-import { renderHistory } from "../render.ts";
+import { renderHistory } from "../render-history.ts";
 import type { Run } from "../session.ts";
 
 export function historyCommand(program: Command, run: Run): void {
@@ -11,13 +11,13 @@ export function historyCommand(program: Command, run: Run): void {
     .option("--limit <number>", "how many", Number, 20)
     .option("--before <deploy>", "those before this one: the `next` of the page before, or a deploy's id")
     .action(
-      run(async ({ client, now, show }, service: string | undefined, { limit, before }: Options) => {
+      run(async ({ client, now, look, show }, service: string | undefined, { limit, before }: Options) => {
         const page = await client.listDeploys({
           limit,
           ...(service !== undefined && { service }),
           ...(before !== undefined && { before }),
         });
-        show(page, ({ deploys }) => renderHistory(deploys, now()));
+        show(page, ({ deploys }) => renderHistory(deploys, now(), look()));
         return 0;
       }),
     );

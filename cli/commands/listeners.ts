@@ -8,8 +8,8 @@ export function listenersCommand(program: Command, run: Run): void {
     .command("listeners")
     .description("the addresses, their slots, weights and queues")
     .action(
-      run(async ({ client, show }) => {
-        show(await client.listeners(), renderListeners);
+      run(async ({ client, look, show }) => {
+        show(await client.listeners(), (listeners) => renderListeners(listeners, look()));
         return 0;
       }),
     );

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 
-import { renderDeployLine } from "../render.ts";
+import { renderDeployLine } from "../render-deploy.ts";
 import type { Run } from "../session.ts";
 import { deployIdOf } from "../target.ts";
 

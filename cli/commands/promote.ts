@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 
 import { settle } from "../follow.ts";
-import { renderDeployLine } from "../render.ts";
+import { renderDeployLine } from "../render-deploy.ts";
 import type { Run } from "../session.ts";
 import { deployIdOf } from "../target.ts";
 

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 
 import { settle } from "../follow.ts";
-import { renderDeployTitle } from "../render.ts";
+import { renderDeployTitle } from "../render-deploy.ts";
 import type { Run } from "../session.ts";
 
 export function restartCommand(program: Command, run: Run): void {

@@ -8,8 +8,8 @@ export function statusCommand(program: Command, run: Run): void {
     .command("status")
     .description("listeners, services, their generations and what a deploy is at")
     .action(
-      run(async ({ client, now, show }) => {
-        show(await client.status(), (status) => renderStatus(status, now()));
+      run(async ({ client, now, look, show }) => {
+        show(await client.status(), (status) => renderStatus(status, now(), look()));
         return 0;
       }),
     );

@@ -1,7 +1,10 @@
 import { expect, test } from "vitest";
 
 import type { Deploy, Service, Status } from "../../admin-api/schemas.ts";
-import { age, renderHistory, renderStatus } from "../../cli/render.ts";
+import { age } from "../../cli/duration.ts";
+import { renderHistory } from "../../cli/render-history.ts";
+import { renderStatus } from "../../cli/render.ts";
+import { PLAIN } from "../../cli/look.ts";
 import { table } from "../../cli/table.ts";
 
 const NOW = Date.parse("2026-01-02T00:00:00Z");
@@ -13,7 +16,7 @@ test("the widest column gives way when a line would be too long", () => {
       ["a".repeat(30), "1"],
       ["b", "22"],
     ],
-    20,
+    { ...PLAIN, columns: 20 },
   );
   expect(lines).toEqual([`NAME${" ".repeat(12)}   N`, `${"a".repeat(15)}…   1`, `b${" ".repeat(15)}  22`]);
 });
