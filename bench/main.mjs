@@ -4,12 +4,18 @@
 //   npm run bench -- descriptor deploy              these
 //   npm run bench -- --quick --json figures.json    short, and written down as JSON too
 //
+//   npm run bench -- deploy --save                  into bench/results, as JSON and as Markdown
+//   npm run bench -- peers                          beside other systems: ten minutes, alone on the machine
+//   npm run bench -- peers --systems handoffd,node:cluster --restarts 3
+//
 // Needs `npm run build` and a C compiler. Measuring again is the only way to compare: the figures are of this
 // machine at this minute, the ratios less so.
 import { writeFileSync } from "node:fs";
 import process from "node:process";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { machine } from "./support/machine.mjs";
+import { root } from "./support/product.mjs";
 import { machineMarkdown, markdown } from "./support/table.mjs";
 
 // Loaded when it is its turn: a broken one does not stand in the others' way.
@@ -22,32 +28,58 @@ const BENCHMARKS = {
   cli: () => import("./cli.mjs"),
   scrape: () => import("./scrape.mjs"),
 };
+/** Minutes, and other people's programs: only when they are asked for. */
+const LONG = {
+  peers: () => import("./peers.mjs"),
+};
+const ALL = { ...BENCHMARKS, ...LONG };
 
 async function measure(name, options) {
-  const { title, run } = await BENCHMARKS[name]();
-  return { name, title, rows: await run(options) };
+  const benchmark = await ALL[name]();
+  const result = await benchmark.run(options);
+  const { title } = benchmark;
+  const whole = { name, title, ...(Array.isArray(result) ? { rows: result } : result) };
+  return { whole, text: (benchmark.markdown ?? markdown)(whole) };
+}
+
+/** Into bench/results: docs/performance.md shows what is there. */
+function save(name, content, text) {
+  const file = join(root, "bench/results", name);
+  writeFileSync(`${file}.json`, `${JSON.stringify(content, null, 2)}\n`);
+  writeFileSync(`${file}.md`, `${machineMarkdown(content.machine)}\n${text}`);
 }
 
 async function main() {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { json: { type: "string" }, quick: { type: "boolean", default: false } },
+    options: {
+      json: { type: "string" },
+      save: { type: "boolean", default: false },
+      quick: { type: "boolean", default: false },
+      systems: { type: "string" },
+      restarts: { type: "string" },
+    },
   });
-  const unknown = positionals.filter((name) => !(name in BENCHMARKS));
+  const unknown = positionals.filter((name) => !(name in ALL));
   if (unknown.length > 0) {
-    console.error(
-      `no such benchmark: ${unknown.join(", ")} (there are ${Object.keys(BENCHMARKS).join(", ")})`,
-    );
+    console.error(`no such benchmark: ${unknown.join(", ")} (there are ${Object.keys(ALL).join(", ")})`);
     return 2;
   }
+  const given = {
+    quick: values.quick,
+    systems: values.systems?.split(","),
+    ...(values.restarts !== undefined && { restarts: Number(values.restarts) }),
+  };
   const facts = machine();
   const startedAt = new Date().toISOString();
   console.log(machineMarkdown(facts));
   const benchmarks = [];
   for (const name of positionals.length > 0 ? positionals : Object.keys(BENCHMARKS)) {
-    const result = await measure(name, { quick: values.quick });
-    benchmarks.push(result);
-    console.log(markdown(result));
+    const { whole, text } = await measure(name, given);
+    benchmarks.push(whole);
+    console.log(text);
+    if (values.save)
+      save(name, { startedAt, quick: values.quick, machine: facts, benchmarks: [whole] }, text);
   }
   if (values.json !== undefined) {
     const content = { startedAt, quick: values.quick, machine: facts, benchmarks };

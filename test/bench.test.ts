@@ -21,6 +21,17 @@ interface Figures {
   readonly benchmarks: readonly { readonly name: string; readonly rows: readonly Row[] }[];
 }
 
+interface PeerResult {
+  readonly name: string;
+  readonly problems: readonly string[];
+  readonly failures: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly requests: Readonly<Record<string, number>>;
+  readonly latencyMs: Readonly<Record<"new" | "keepalive", Record<"steady" | "restarts", { p99: number }>>>;
+  readonly throughput: Readonly<Record<"new" | "keepalive", { median: number }>>;
+  readonly supervisor: { readonly rssMiB: number; readonly pssMiB: number };
+  readonly firstAnswerMs: { readonly median: number };
+}
+
 async function bench(...args: string[]): Promise<{ code: number | null; said: string }> {
   const run = start(process.execPath, [`${root}/bench/main.mjs`, ...args], {
     env: environment(),
@@ -29,7 +40,7 @@ async function bench(...args: string[]): Promise<{ code: number | null; said: st
   const { stdout, stderr } = run.child;
   const read = Promise.all([run.exit, text(stdout as Readable), text(stderr as Readable)]);
   try {
-    const [{ code }, out, err] = await withDeadline(read, 60_000, `the benchmark ${args.join(" ")}`);
+    const [{ code }, out, err] = await withDeadline(read, 150_000, `the benchmark ${args.join(" ")}`);
     return { code, said: out + err };
   } finally {
     run.kill("SIGKILL");
@@ -48,7 +59,7 @@ async function figuresOf(name: string): Promise<{ said: string; figures: Figures
 }
 
 // Whether it works, not how fast: nothing here looks at a time.
-describe("npm run bench", { timeout: 70_000 }, () => {
+describe("npm run bench", { timeout: 160_000 }, () => {
   it.each([
     ["descriptor", "µs", 5],
     ["spawn", "ms", 2],
@@ -77,10 +88,30 @@ describe("npm run bench", { timeout: 70_000 }, () => {
     }
   });
 
+  it("restarts systems side by side under four loads, and says what each lost", async () => {
+    const { said, figures } = await figuresOf("peers");
+    const [{ systems }] = figures.benchmarks as unknown as [{ systems: readonly PeerResult[] }];
+    expect(systems.map(({ name, problems }) => ({ name, problems }))).toEqual([
+      { name: "handoffd", problems: [] },
+      { name: "node:cluster", problems: [] },
+    ]);
+    for (const { name, requests, latencyMs, throughput, supervisor, firstAnswerMs } of systems) {
+      for (const workload of ["new", "keepalive", "stream", "idle", "busy"])
+        expect(requests[workload], `${name}, ${workload}`).toBeGreaterThan(0);
+      const all = [latencyMs.new.steady.p99, latencyMs.keepalive.restarts.p99, firstAnswerMs.median];
+      for (const ms of all) expect(ms, name).toBeGreaterThan(0);
+      expect(throughput.new.median, name).toBeGreaterThan(0);
+      expect(supervisor.rssMiB, name).toBeGreaterThan(supervisor.pssMiB);
+      expect(said).toContain(`| ${name} `);
+    }
+    // handoffd itself refuses, resets and cuts nothing; what the application closes under a kept connection is its own.
+    expect(systems[0]?.failures).toMatchObject({ new: {}, stream: {} });
+  });
+
   it("names the benchmarks that there are when it is asked for another", async () => {
     expect(await bench("speed")).toEqual({
       code: 2,
-      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli, scrape)\n",
+      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli, scrape, peers)\n",
     });
   });
 });

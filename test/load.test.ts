@@ -114,6 +114,23 @@ describe("a good server", () => {
     expect(report.latencyMs.max).toBeGreaterThanOrEqual(report.latencyMs.p99);
   });
 
+  it("is reported with all its latencies where that is asked for, and the percentiles are theirs", async () => {
+    await using server = await Broken.open((socket, _turn, total) => {
+      setTimeout(() => socket.write(ANSWER), total % 10 === 0 ? 60 : 0);
+    });
+    const report = await measure({ target: server.target, mode: "new", requests: 40, histogram: true });
+    const { histogram = [], latencyMs } = report;
+    expect(histogram.reduce((sum, [, count]) => sum + count, 0)).toBe(40);
+    expect(histogram.map(([ms]) => ms)).toEqual(histogram.map(([ms]) => ms).toSorted((a, b) => a - b));
+    expect(
+      histogram.filter(([ms]) => ms >= 59).reduce((sum, [, count]) => sum + count, 0),
+    ).toBeGreaterThanOrEqual(4);
+    expect(histogram.map(([ms]) => ms)).toContain(latencyMs.p50);
+    expect(await measure({ target: server.target, mode: "new", requests: 4 })).not.toHaveProperty(
+      "histogram",
+    );
+  });
+
   it("without our headers is known by its body's first word", async () => {
     await using server = await Broken.open(
       (socket) => void socket.end("HTTP/1.0 200 OK\r\n\r\n41 3 99\n"), // The connection's end is the body's.

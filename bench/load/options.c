@@ -19,7 +19,8 @@ static const char usage_text[] =
     "            --mode new|keepalive|stream|idle --seconds S (at most 900)\n"
     "            [--connections 16] [--rate 0] [--think 0-20] [--requests N] [--path /] [--source "
     "127.0.0.2]\n"
-    "            [--late-ms 1000] [--timeout-ms 10000] [--method GET] [--body-bytes 0] [--progress-fd N]\n";
+    "            [--late-ms 1000] [--timeout-ms 10000] [--method GET] [--body-bytes 0] [--progress-fd N]\n"
+    "            [--histogram 0]\n";
 
 static void __attribute__((noreturn, format(printf, 1, 2))) refuse(const char* format, ...) {
   va_list arguments;
@@ -153,6 +154,8 @@ static void parse_one(options* to, const char* name, const char* value) {
     to->body_bytes = (size_t)whole_number(name, value, 0, MAX_BODY);
   } else if (strcmp(name, "--progress-fd") == 0) {
     to->progress_fd = (int)whole_number(name, value, 1, 1023);
+  } else if (strcmp(name, "--histogram") == 0) {
+    to->histogram = whole_number(name, value, 0, 1) == 1;
   } else {
     refuse("unknown option %s", name);
   }

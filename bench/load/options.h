@@ -27,6 +27,7 @@ typedef struct {
   const char* method;
   size_t body_bytes;
   int progress_fd;  // -1: nobody listens
+  bool histogram;   // the report has all latencies, in buckets, for whoever merges reports
 } options;
 
 // Ends the process with status 2 and a sentence on stderr when the arguments make no sense.

@@ -195,6 +195,18 @@ static void print_times(const char* key, const tally* of, bool first) {
   putchar('}');
 }
 
+// [milliseconds, requests] of each bucket that has any.
+static void print_histogram(void) {
+  const char* separator = ",\"histogram\":[";
+  if (all.answers == 0) fputs(separator, stdout);
+  for (size_t i = 0; i < HISTOGRAM_SIZE; i++) {
+    if (all.histogram[i] == 0) continue;
+    printf("%s[%.3f,%u]", separator, histogram_ms(i), all.histogram[i]);
+    separator = ",";
+  }
+  putchar(']');
+}
+
 void report_print(void) {
   printf("{\"mode\":\"%s\",\"startedAt\":%.3f,\"durationMs\":%.3f", all.of->mode_name, all.started_at_ms,
          since_start_ms());
@@ -217,6 +229,7 @@ void report_print(void) {
   printf(",\"instances\":%zu", all.instances.length);
   printf(",\"latencyMs\":{\"p50\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f}", quantile_ms(0.5),
          quantile_ms(0.99), quantile_ms(0.999), (double)all.max_ns / 1e6);
+  if (all.of->histogram) print_histogram();
   print_times("firstSeen", &all.generations, true);
   print_times("lastSeen", &all.generations, false);
   fputs(",\"errors\":[", stdout);

@@ -1,7 +1,7 @@
 // From samples to a row. The sides of a comparison take turns, round by round, so that what else the machine
 // does meets them all; a ratio is the median of the rounds' own ratios.
 
-function quantile(samples, share) {
+export function quantile(samples, share) {
   const sorted = [...samples].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
 }
@@ -39,4 +39,23 @@ export async function takeTurns(rounds, sides) {
 /** The median over the rounds of one side's median divided by the other's. */
 export function ratio(rounds, reference) {
   return median(rounds.map((samples, round) => median(samples) / median(reference[round])));
+}
+
+/**
+ * The median with the interval in which the true one lies with a probability of at least 95 %, by the order of the samples alone
+ * (the sign test): of ten, from the second to the ninth. Fewer than six have no such interval: then all of them are in it.
+ */
+export function medianInterval(samples) {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const { length } = sorted;
+  let below = 0; // The probability that so few samples are below the true median.
+  let term = 0.5 ** length;
+  let skipped = 0;
+  while (below + term <= 0.025 && skipped < length) {
+    below += term;
+    term *= (length - skipped) / (skipped + 1);
+    skipped++;
+  }
+  const first = Math.max(0, skipped - 1);
+  return { median: median(sorted), low: sorted[first], high: sorted[length - 1 - first], pairs: length };
 }

@@ -29,19 +29,20 @@ function line(row, widths) {
   return `| ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join(" | ")} |`;
 }
 
-/** One benchmark: its title and its table. */
-export function markdown({ name, title, rows }) {
-  const lines = [HEAD, ...rows.map(cells)];
-  const widths = HEAD.map((_, column) => Math.max(3, ...lines.map((row) => [...row[column]].length)));
+/** The lines of a table, the first column to the left and the others to the right. */
+export function table(head, rows) {
+  const widths = head.map((_, column) =>
+    Math.max(3, ...[head, ...rows].map((row) => [...row[column]].length)),
+  );
   const rule = widths.map((width, column) =>
     column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`,
   );
-  const table = [
-    line(lines[0], widths),
-    `| ${rule.join(" | ")} |`,
-    ...lines.slice(1).map((row) => line(row, widths)),
-  ];
-  return [`### ${name}: ${title}`, "", ...table, ""].join("\n");
+  return [line(head, widths), `| ${rule.join(" | ")} |`, ...rows.map((row) => line(row, widths))];
+}
+
+/** One benchmark: its title and its table. */
+export function markdown({ name, title, rows }) {
+  return [`### ${name}: ${title}`, "", ...table(HEAD, rows.map(cells)), ""].join("\n");
 }
 
 export function machineMarkdown(facts) {

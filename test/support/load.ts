@@ -66,6 +66,8 @@ export interface LoadOptions {
   readonly timeoutMs?: number;
   readonly method?: string;
   readonly bodyBytes?: number;
+  /** The report has all latencies. */
+  readonly histogram?: boolean;
   /** A process in whose network namespace the clients are. */
   readonly networkOf?: number;
 }
@@ -104,6 +106,8 @@ export interface Report {
   readonly instances: number;
   /** Mode stream: to the first byte; else to the last one. */
   readonly latencyMs: Readonly<Record<"p50" | "p99" | "p999" | "max", number>>;
+  /** [milliseconds, requests] of each bucket, the shortest first; only where it was asked for. */
+  readonly histogram?: readonly (readonly [ms: number, requests: number])[];
   /** By generation, in milliseconds since the start. */
   readonly firstSeen: Readonly<Record<string, number>>;
   readonly lastSeen: Readonly<Record<string, number>>;
@@ -258,6 +262,7 @@ function toArguments(options: LoadOptions): string[] {
     ["--timeout-ms", options.timeoutMs],
     ["--method", options.method],
     ["--body-bytes", options.bodyBytes],
+    ["--histogram", options.histogram === true ? 1 : undefined],
     ["--progress-fd", 3],
   ];
   return given.flatMap(([name, value]) => (value === undefined ? [] : [name, String(value)]));
