@@ -13,6 +13,7 @@ import type {
   DeployList,
   DeployQuery,
   DeployRequest,
+  Diagnosis,
   Event,
   Generation,
   HoldRequest,
@@ -66,6 +67,10 @@ export class Client {
 
   async status(): Promise<Status> {
     return this.#ask("GET", "/v1/status");
+  }
+
+  async doctor(): Promise<Diagnosis> {
+    return this.#ask("GET", "/v1/doctor");
   }
 
   async listeners(): Promise<readonly Listener[]> {

@@ -11,6 +11,7 @@ import type {
   DeployList,
   DeployQuery,
   DeployRequest,
+  Diagnosis,
   Generation,
   Health,
   Reload,
@@ -63,6 +64,8 @@ export interface Operations {
   health(): Health;
   status(): Status;
   metrics(): Awaitable<MetricsPage>;
+  /** The host, the unit and the applications as the daemon sees them. Changes nothing. */
+  doctor(): Promise<Diagnosis>;
 
   /** Accepts a deploy and returns its record at once; what becomes of it is seen by `getDeploy` and the events. */
   deploy(service: string, request: DeployRequest, caller: Caller): Awaitable<Deploy>;

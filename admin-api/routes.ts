@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import type { RouteContext } from "./routes/context.ts";
 import { callerRoutes } from "./routes/caller.ts";
 import { deployRoutes } from "./routes/deploys.ts";
+import { doctorRoutes } from "./routes/doctor.ts";
 import { endRoutes } from "./routes/end.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -25,6 +26,7 @@ const ROUTES = [
   openApiRoutes,
   callerRoutes,
   statusRoutes,
+  doctorRoutes,
   listenerRoutes,
   serviceRoutes,
   deployRoutes,

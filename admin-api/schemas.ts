@@ -235,6 +235,27 @@ export const Reload = Type.Object({
 });
 export type Reload = Static<typeof Reload>;
 
+export const Finding = Type.Object({
+  check: Type.String({ description: "The check's stable name, as sysctl.somaxconn; see docs/operations.md" }),
+  verdict: Type.Union(
+    [Type.Literal("ok"), Type.Literal("note"), Type.Literal("warning"), Type.Literal("problem")],
+    {
+      description:
+        "note: worth knowing; warning: not as it could be; problem: a promise is not kept like this",
+    },
+  ),
+  finding: Type.String({ description: "A sentence for people" }),
+  fix: nullable(Type.String({ description: "What to do; null when there is nothing" })),
+});
+export type Finding = Static<typeof Finding>;
+
+export const Diagnosis = Type.Object({
+  seenBy: words("daemon", "host"),
+  healthy: Type.Boolean({ description: "There is no problem" }),
+  findings: Type.Array(Finding, { description: "One or more of each check that could be made" }),
+});
+export type Diagnosis = Static<typeof Diagnosis>;
+
 export const Alive = Type.Object({ alive: Type.Literal(true) });
 export type Alive = Static<typeof Alive>;
 

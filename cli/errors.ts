@@ -47,6 +47,10 @@ export function outcomeUnknown(id: string, service: string, cause: Error): Coded
   );
 }
 
+export function doctorFailed(why: string, cause: unknown): CodedError {
+  return new CodedError("DOCTOR_FAILED", `handoffd doctor could not look at the host: ${why}`, { cause });
+}
+
 export function fileUnreadable(file: string, cause: unknown): CodedError {
   return new CodedError("FILE_UNREADABLE", `${file} cannot be read: ${messageOf(cause)}`, { cause });
 }

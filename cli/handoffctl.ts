@@ -9,6 +9,7 @@ import { packageVersion } from "../handoff/version.ts";
 import { abortCommand } from "./commands/abort.ts";
 import { continueCommand } from "./commands/continue.ts";
 import { deployCommand } from "./commands/deploy.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { endCommand } from "./commands/end.ts";
 import { eventsCommand } from "./commands/events.ts";
 import { historyCommand } from "./commands/history.ts";
@@ -96,6 +97,7 @@ const COMMANDS = [
   historyCommand,
   eventsCommand,
   upgradeCommand,
+  doctorCommand,
 ] as const;
 
 const EXIT_CODES = `0 done, 1 it failed, 2 usage, 3 daemon not reachable,
@@ -107,8 +109,10 @@ function open(options: GlobalOptions): Session {
   const write = (text: string) => {
     if (text !== "") screen.print(text);
   };
+  const endpoint = endpointOf(options);
   return {
-    client: new Client(endpointOf(options)),
+    client: new Client(endpoint),
+    isLocal: "socketPath" in endpoint,
     json,
     now: Date.now,
     look: () => screen.look,

@@ -3,6 +3,9 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 
 import { packageVersion } from "../handoff/version.ts";
 import { tokenCommand } from "./commands/token.ts";
+import { lookOf } from "./look.ts";
+import { renderDiagnosis } from "./render-doctor.ts";
+import { renderVersion, versionFacts } from "./version-facts.ts";
 
 interface RunOptions {
   readonly config?: string;
@@ -10,6 +13,12 @@ interface RunOptions {
   readonly runtime?: string;
   readonly state?: string;
   readonly tryUpgrade?: true;
+}
+
+interface DoctorOptions {
+  readonly config?: string;
+  readonly all?: boolean;
+  readonly json?: boolean;
 }
 
 /** Runs one command line, without the program's name. Resolves to the exit code; `run` when the daemon has ended. */
@@ -49,15 +58,34 @@ export async function main(argv: readonly string[]): Promise<number> {
     .command("check")
     .description("read the configuration and say what is wrong with it")
     .option("-c, --config <file>", "the configuration")
-    .action(async ({ config }: { readonly config?: string }) => {
+    .option("--json", "answer with one JSON document")
+    .action(async ({ config, json = false }: { readonly config?: string; readonly json?: boolean }) => {
       const daemon = await import("../daemon/main.ts");
-      code = daemon.check(config === undefined ? {} : { configFile: config });
+      code = daemon.check({ json, ...(config !== undefined && { configFile: config }) });
+    });
+
+  program
+    .command("doctor")
+    .description("what is wrong with this host, without a daemon; `handoffctl doctor` asks the daemon")
+    .option("-c, --config <file>", "the configuration")
+    .option("--all", "show what is as it should be, too")
+    .option("--json", "answer with one JSON document")
+    .action(async ({ config, all = false, json = false }: DoctorOptions) => {
+      const { doctor } = await import("../daemon/main.ts");
+      const diagnosis = await doctor(config === undefined ? {} : { configFile: config });
+      const look = lookOf(process.stdout, process.env);
+      write(json ? JSON.stringify(diagnosis, null, 2) : renderDiagnosis(diagnosis, all, look));
+      code = diagnosis.healthy ? 0 : 1;
     });
 
   program
     .command("version")
-    .description("print the version")
-    .action(() => void process.stdout.write(`${packageVersion()}\n`));
+    .description("the version, and what else belongs into a report of a fault")
+    .option("--json", "answer with one JSON document")
+    .action(async ({ json = false }: { readonly json?: boolean }) => {
+      const facts = await versionFacts();
+      write(json ? JSON.stringify(facts, null, 2) : renderVersion(facts));
+    });
 
   tokenCommand(program);
 
@@ -71,6 +99,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`handoffd: ${error.message}\n`);
     return error.code === "TOKENS_INVALID" ? 2 : 1;
   }
+}
+
+function write(text: string): void {
+  process.stdout.write(`${text}\n`);
 }
 
 function listener(given: string, before: readonly string[]): readonly string[] {

@@ -4,6 +4,8 @@ import type { Look } from "./look.ts";
 
 export interface Session {
   readonly client: Client;
+  /** The daemon is one of this host: its socket is a path. */
+  readonly isLocal: boolean;
   /** Whether stdout carries one JSON document and nothing else. */
   readonly json: boolean;
   /** Milliseconds since the epoch. */

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { pino, type Logger } from "pino";
 import { peerOf } from "../admin-api/access.ts";
+import type { Diagnosis } from "../admin-api/schemas.ts";
 import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { sortGiven } from "../handoff/fdstore.ts";
@@ -17,6 +18,7 @@ import { configFromArguments } from "./config/arguments.ts";
 import type { Config } from "./config/config.ts";
 import { loadConfig } from "./config/load.ts";
 import { DEFAULT_CONFIG_FILE, privateDirectory } from "./directories.ts";
+import { examineHost } from "./doctor/examine.ts";
 import { anotherDaemon, cannotPrepare } from "./errors.ts";
 import { reach } from "./fault.ts";
 import { Front } from "./front.ts";
@@ -74,7 +76,8 @@ export async function run(options: RunOptions): Promise<number> {
 }
 
 /** Reads the configuration and says what is wrong with it. Returns the exit code. */
-export function check(options: Pick<RunOptions, "configFile">): number {
+export function check(options: Pick<RunOptions, "configFile"> & { readonly json?: boolean }): number {
+  if (options.json === true) return checkForPrograms(options);
   try {
     const config = configure(options);
     for (const warning of config.warnings) process.stderr.write(`warning: ${warning}\n`);
@@ -85,6 +88,26 @@ export function check(options: Pick<RunOptions, "configFile">): number {
   } catch (error) {
     return complain(error);
   }
+}
+
+/** The same as one document: `problems` as docs/errors.md has them of CONFIG_INVALID, and a code where it cannot be used. */
+function checkForPrograms(options: Pick<RunOptions, "configFile">): number {
+  const say = (body: unknown): void => void process.stdout.write(`${JSON.stringify(body, null, 2)}\n`);
+  try {
+    const { file, listeners, services, warnings } = configure(options);
+    say({ valid: true, file, listeners: listeners.length, services: services.length, warnings });
+    return EXIT_DONE;
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    const { code, message, details } = error;
+    say({ valid: false, code, detail: message, problems: details["problems"] ?? [] });
+    return exitCodeOf(error);
+  }
+}
+
+/** What is wrong with the host and with the configuration, without a daemon. */
+export async function doctor(options: Pick<RunOptions, "configFile">): Promise<Diagnosis> {
+  return examineHost(() => configure(options));
 }
 
 async function tryUpgrade(options: RunOptions): Promise<number> {
@@ -124,6 +147,10 @@ function withDirectories({ runtime, state }: RunOptions): NodeJS.ProcessEnv {
 
 function complain(error: unknown): number {
   process.stderr.write(`handoffd: ${messageOf(error)}\n`);
+  return exitCodeOf(error);
+}
+
+function exitCodeOf(error: unknown): number {
   if (!(error instanceof CodedError)) return EXIT_FAILED;
   return /^(CONFIG|LISTENER|ADDRESS|TOKENS|TLS)_/u.test(error.code) ? EXIT_CONFIGURATION : EXIT_FAILED;
 }

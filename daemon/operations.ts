@@ -7,6 +7,7 @@ import type {
   DeployList,
   DeployQuery,
   DeployRequest,
+  Diagnosis,
   Generation as GenerationBody,
   Health,
   Reload,
@@ -18,6 +19,7 @@ import type { Deployment } from "../deploy/deployment.ts";
 import { parseSteps } from "./config/steps.ts";
 import { parseDuration } from "./config/values.ts";
 import { findDeploy, pageOfDeploys } from "./deploy-pages.ts";
+import { examineDaemon } from "./doctor/examine.ts";
 import { endByHand } from "./end-by-hand.ts";
 import type { Service } from "./service.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -47,6 +49,10 @@ export class DaemonOperations implements Operations {
 
   status(): Status {
     return this.#supervisor.status();
+  }
+
+  doctor(): Promise<Diagnosis> {
+    return examineDaemon(this.#supervisor.parts);
   }
 
   metrics(): Promise<MetricsPage> {

@@ -7,6 +7,7 @@ import type {
   DeployList,
   DeployQuery,
   DeployRequest,
+  Diagnosis,
   Generation,
   Health,
   Hold,
@@ -35,6 +36,13 @@ export class FakeOperations implements Operations {
   instances = 1;
   /** Thrown by the next change that is asked for. */
   failure: unknown = null;
+  diagnosis: Diagnosis = {
+    seenBy: "daemon",
+    healthy: true,
+    findings: [
+      { check: "kernel.pidfd", verdict: "ok", finding: "processes are watched by pidfd", fix: null },
+    ],
+  };
   reloads: string[] = [];
   reloaded: Reload = {
     added: { listeners: ["ipc"], services: [] },
@@ -70,6 +78,11 @@ export class FakeOperations implements Operations {
   async metrics(): Promise<MetricsPage> {
     this.#see();
     return Promise.resolve({ contentType: "text/plain; version=0.0.4", body: "handoffd_build_info 1\n" });
+  }
+
+  async doctor(): Promise<Diagnosis> {
+    this.#see();
+    return Promise.resolve(this.diagnosis);
   }
 
   status(): Status {

@@ -18,6 +18,7 @@ test.each([
   ["/readyz", schemas.Health],
   ["/v1/caller", schemas.Caller],
   ["/v1/status", schemas.Status],
+  ["/v1/doctor", schemas.Diagnosis],
   ["/v1/listeners", schemas.ListenerList],
   ["/v1/listeners/web", schemas.Listener],
   ["/v1/services", schemas.ServiceList],

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { expect, test } from "vitest";
@@ -8,10 +8,39 @@ import { temporaryDirectory } from "../admin-api/serving.ts";
 import { root } from "../support/paths.ts";
 import { command } from "./command-line.ts";
 
-test("version prints the package's version", async () => {
+test("version says what belongs into a report, and --version the version alone", async () => {
   const { version } = JSON.parse(readFileSync(`${root}/package.json`, "utf8")) as { version: string };
+  const alone = await command("handoffd", ["--version"]).ended;
+  expect([alone.code, alone.stdout]).toEqual([0, `${version}\n`]);
   const { code, stdout } = await command("handoffd", ["version"]).ended;
-  expect([code, stdout]).toEqual([0, `${version}\n`]);
+  expect([code, stdout.split("\n").map((line) => line.split(/ +/u)[0])]).toEqual([
+    0,
+    ["handoffd", "node", "linux", "libc", "systemd", "addon", "keeper", "from", ""],
+  ]);
+  expect(stdout).toContain(`handoffd  ${version}\n`);
+  expect(stdout).toContain(`node      ${process.version} `);
+  const json = await command("handoffd", ["version", "--json"]).ended;
+  expect(JSON.parse(json.stdout)).toMatchObject({ handoffd: version, addon: "loads", keeper: "is there" });
+});
+
+test("check --json has what is wrong, by line, or how much there is", async () => {
+  const file = join(await temporaryDirectory(), "handoffd.yaml");
+  writeFileSync(file, "listeners:\n  web: { adress: 8080 }\n");
+  const wrong = await command("handoffd", ["check", "-c", file, "--json"]).ended;
+  expect([wrong.code, JSON.parse(wrong.stdout)]).toEqual([
+    2,
+    expect.objectContaining({ valid: false, code: "CONFIG_INVALID" }),
+  ]);
+  expect((JSON.parse(wrong.stdout) as { problems: unknown[] }).problems[0]).toMatchObject({ line: 2 });
+  writeFileSync(
+    file,
+    'listeners:\n  web: { address: "8080" }\nservices:\n  api: { command: [/bin/true], listeners: [web] }\n',
+  );
+  const right = await command("handoffd", ["check", "-c", file, "--json"]).ended;
+  expect([right.code, JSON.parse(right.stdout)]).toMatchObject([
+    0,
+    { valid: true, file, listeners: 1, services: 1 },
+  ]);
 });
 
 test("token new prints a token once, and appends the line that lets it in", async () => {
