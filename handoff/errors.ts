@@ -114,3 +114,11 @@ export function journalUnreachable(socket: string, why: string, cause: unknown):
     { cause },
   );
 }
+
+/** In an application (app.ts): handoffd and the program do not agree on a name. */
+export function noSuchListener(name: string, names: readonly string[]): CodedError {
+  return new CodedError(
+    "APP_NO_SUCH_LISTENER",
+    `no listening socket named "${name}" was given that is not served yet; there are: ${names.join(", ")} (the service's listeners: names them)`,
+  );
+}

@@ -258,7 +258,28 @@ function load(): NativeBinding {
   throw new Error("the addon is not built: run `npm run install` in the package's folder");
 }
 
-export const native: NativeBinding = load();
+/** Stands in for an addon that cannot be loaded: it is missed where it is used, since an application runs without it (app.ts). */
+function missing(why: unknown): NativeBinding {
+  const refuse = (): never => {
+    throw why;
+  };
+  return new Proxy({}, { get: refuse }) as NativeBinding;
+}
+
+function loadOrMiss(): { readonly native: NativeBinding; readonly problem: string | null } {
+  try {
+    return { native: load(), problem: null };
+  } catch (error) {
+    return { native: missing(error), problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+const loaded = loadOrMiss();
+
+export const native: NativeBinding = loaded.native;
+
+/** Why there is no addon; null: there is one. */
+export const addonProblem: string | null = loaded.problem;
 
 /** The absolute path of one of the addon's companions, built beside it. */
 export function companion(name: "handoff-exec" | "handoff-keeper"): string {

@@ -1,0 +1,150 @@
+/**
+ * The connections of an HTTP/1.1 server in a drain. Idle ones move, busy ones as soon as they are idle. Where nobody can take them
+ * they are told by `Connection: close` with their next answer; none is closed under a client, who may just be asking.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Server as NetServer, type Socket } from "node:net";
+import type { Adapter, Draining, Taken } from "./app-adapter.ts";
+import {
+  adopt,
+  awaitNoHeaders,
+  descriptorOf,
+  isIdle,
+  pendingResponse,
+  startReading,
+  stopReading,
+} from "./app-private.ts";
+import type { Parcel } from "./app-route.ts";
+import type { Arrived } from "./app-taker.ts";
+
+const NOTHING = new Uint8Array(0);
+/** The state of a connection on which nothing was ever said: the time in which its headers must come begins anew. */
+const FRESH = Uint8Array.of(1);
+
+/** Of node:http or node:https, whose servers have these in common, and no class. */
+export type HttpServer = NetServer & { readonly keepAliveTimeout: number };
+
+export class HttpAdapter implements Adapter {
+  readonly kind: string | null;
+  readonly listener: string;
+  readonly #server: HttpServer;
+  readonly #sockets = new Set<Socket>();
+  /** Of a drain: those that may be idle. */
+  readonly #candidates = new Set<Socket>();
+  #draining: Draining | null = null;
+
+  /** `moves`: whether private parts of Node may be used, and the bytes on the wire are the server's own (no TLS). */
+  constructor(server: HttpServer, listener: string, moves: boolean) {
+    this.#server = server;
+    this.listener = listener;
+    this.kind = moves ? `http/${listener}` : null;
+    server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => {
+        this.#sockets.delete(socket);
+        this.#candidates.delete(socket);
+        this.#draining?.changed();
+      });
+    });
+  }
+
+  get left(): number {
+    return this.#sockets.size;
+  }
+
+  drain(draining: Draining): void {
+    this.#draining = draining;
+    // Not HttpServer's close(): that closes idle connections at once, under a client that may just be asking.
+    NetServer.prototype.close.call(this.#server);
+    // Whoever listens to these answers in place of "request".
+    const events = ["request", "checkContinue", "checkExpectation"].filter(
+      (name) => name === "request" || this.#server.listenerCount(name) > 0,
+    );
+    for (const name of events) {
+      this.#server.prependListener(name, (request: IncomingMessage, response: ServerResponse) => {
+        this.#watch(request, response);
+      });
+    }
+    if (this.kind === null) return;
+    for (const socket of this.#sockets) {
+      const response = pendingResponse(socket);
+      if (response === null) this.#candidates.add(socket);
+      else this.#watch(response.req, response);
+    }
+  }
+
+  next(): Parcel | null {
+    for (const socket of this.#candidates) {
+      // What is not idle now comes back when its request has ended.
+      this.#candidates.delete(socket);
+      if (isIdle(socket)) return this.#parcel(socket);
+    }
+    return null;
+  }
+
+  retry(): void {
+    if (this.#draining === null) return;
+    for (const socket of this.#sockets) this.#candidates.add(socket);
+  }
+
+  take({ fd, state }: Arrived): Taken {
+    const socket = adopt(this.#server, fd);
+    this.#server.emit("connection", socket);
+    if (state[0] !== FRESH[0]) {
+      awaitNoHeaders(socket);
+      closeWhenIdle(socket, this.#server.keepAliveTimeout);
+    }
+    return { socket, write: (late) => void socket.write(late) };
+  }
+
+  #parcel(socket: Socket): Parcel {
+    const isFresh = socket.bytesRead === 0;
+    const timeout = socket.timeout ?? 0;
+    stopReading(socket);
+    socket.setTimeout(0);
+    if (isFresh) awaitNoHeaders(socket);
+    return {
+      kind: this.kind ?? "",
+      fd: descriptorOf(socket) ?? -1,
+      state: isFresh ? FRESH : NOTHING,
+      unread: NOTHING,
+      taken: () => {
+        socket.destroy();
+        return null;
+      },
+      back: () => {
+        if (socket.destroyed) return;
+        socket.setTimeout(timeout);
+        this.#candidates.add(socket);
+        startReading(socket);
+      },
+    };
+  }
+
+  /** A request of a drain. */
+  #watch(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#draining?.movable(this.kind) !== true) {
+      if (!response.headersSent) response.setHeader("Connection", "close");
+      response.shouldKeepAlive = false;
+    }
+    if (this.kind === null) return;
+    const consider = (): void => {
+      if (request.socket.destroyed) return;
+      this.#candidates.add(request.socket);
+      this.#draining?.wake();
+    };
+    // The answer may end before its request, or after it.
+    response.once("close", consider);
+    request.once("close", consider);
+  }
+}
+
+/** As Node does it after an answer, with a time of its own: how long it was idle elsewhere is not known here. */
+function closeWhenIdle(socket: Socket, keepAliveTimeoutMs: number): void {
+  if (!(keepAliveTimeoutMs > 0)) return;
+  const timer = setTimeout(() => {
+    if (socket.bytesRead === 0) socket.destroy();
+  }, keepAliveTimeoutMs);
+  timer.unref();
+  socket.once("close", () => clearTimeout(timer));
+}

@@ -1,0 +1,229 @@
+/**
+ * Connections on their way from one generation to the next: which routes there are, who is asked next, and what became of it. The
+ * daemon has made the routes (a pair of sockets each, by ROUTE on HANDOFF_FD) and is in no way of what travels on them.
+ */
+import type { Adapter } from "./app-adapter.ts";
+import { DaemonChannel, type Offered } from "./app-channel.ts";
+import { Route, type Parcel } from "./app-route.ts";
+import { type Arrived, Taker } from "./app-taker.ts";
+import { ITEMS_PER_FRAME } from "./app-wire.ts";
+import { native } from "./native.ts";
+
+/** Counters of this process, and whether connections move at all. */
+export interface MoveCounts {
+  /** null: connections move. Else why not: they drain politely. */
+  readonly off: string | null;
+  /** Of other generations: served here. */
+  readonly taken: number;
+  /** Ours, served elsewhere now. */
+  readonly given: number;
+  /** Ours, given back: refused, or the taker had ended. They drain here. */
+  readonly returned: number;
+  /** Taken and then not served: closed. */
+  readonly broken: number;
+}
+
+/** After the last change, so long until the daemon is told: it counts, and nothing depends on it. */
+const REPORT_MS = 20;
+
+export class Moves {
+  readonly #adapters: readonly Adapter[];
+  readonly #onSettled: () => void;
+  readonly #channel: DaemonChannel | null;
+  readonly #routes: Route[] = [];
+  readonly #takers = new Set<Taker>();
+  #off: string | null;
+  #draining = false;
+  #wanting = false;
+  #woken = false;
+  #turn = 0;
+  #report: NodeJS.Timeout | undefined;
+  readonly #counts = { taken: 0, given: 0, returned: 0, broken: 0 };
+  #told = { given: 0, failed: 0 };
+
+  /** `channel` is HANDOFF_FD, owned from here on. `adapters` may grow. `onSettled`: nothing is under way at the moment. */
+  constructor(
+    channel: number | null,
+    off: string | null,
+    adapters: readonly Adapter[],
+    onSettled: () => void,
+  ) {
+    this.#adapters = adapters;
+    this.#onSettled = onSettled;
+    this.#off = channel === null ? (off ?? "there is no handoffd that would make a way") : off;
+    this.#channel =
+      channel === null
+        ? null
+        : new DaemonChannel(
+            channel,
+            (offered) => this.#offered(offered),
+            () => (this.#off ??= "the channel to handoffd was closed"),
+          );
+  }
+
+  get counts(): MoveCounts {
+    return { off: this.#off, ...this.#counts };
+  }
+
+  /** Whether nothing of ours is on the way to another process. */
+  get settled(): boolean {
+    return this.#routes.every((route) => route.settled);
+  }
+
+  /** Says what this process can take. */
+  hello(): void {
+    if (this.#off !== null) return;
+    this.#channel?.hello(this.#adapters.flatMap(({ kind }) => kind ?? []));
+  }
+
+  /** Whether somebody could take a connection of this kind now. */
+  movable(kind: string | null): boolean {
+    return kind !== null && this.#routes.some((route) => route.open && route.kinds.has(kind));
+  }
+
+  /** From here on connections leave and none comes. */
+  drain(): void {
+    this.#draining = true;
+    if (this.#off === null) this.#channel?.hearAll();
+  }
+
+  /** Soon, all at once: adapters call this for each connection. */
+  wake(): void {
+    if (this.#woken || !this.#draining) return;
+    this.#woken = true;
+    setImmediate(() => this.pump());
+  }
+
+  /** Sends what can go now. */
+  pump(): void {
+    this.#woken = false;
+    if (!this.#draining || this.#off !== null) return;
+    for (const adapter of this.#adapters) this.#pumpOne(adapter);
+    this.#wantIfNeeded();
+  }
+
+  end(): void {
+    clearTimeout(this.#report);
+    this.#tell();
+    for (const route of this.#routes) route.close();
+    for (const taker of this.#takers) taker.close();
+    this.#channel?.close();
+  }
+
+  #pumpOne(adapter: Adapter): void {
+    const { kind } = adapter;
+    if (kind === null) return;
+    for (;;) {
+      const able = this.#routes.filter((route) => route.room > 0 && route.kinds.has(kind));
+      // Round robin, a frame at a time: an instance that is slow to answer has no room.
+      const route = able[this.#turn++ % Math.max(1, able.length)];
+      if (route === undefined) return;
+      const parcels: Parcel[] = [];
+      const most = Math.min(ITEMS_PER_FRAME, route.room);
+      while (parcels.length < most) {
+        const parcel = adapter.next();
+        if (parcel === null) break;
+        parcels.push(this.#counted(parcel));
+      }
+      if (parcels.length === 0) return;
+      route.send(parcels);
+    }
+  }
+
+  #counted(parcel: Parcel): Parcel {
+    return {
+      ...parcel,
+      taken: () => {
+        this.#counts.given += 1;
+        this.#tellSoon();
+        return parcel.taken();
+      },
+      back: () => {
+        this.#counts.returned += 1;
+        this.#tellSoon();
+        parcel.back();
+      },
+    };
+  }
+
+  #wantIfNeeded(): void {
+    const waits = this.#adapters.some(({ kind, left }) => kind !== null && left > 0 && !this.movable(kind));
+    if (!waits || this.#wanting) return;
+    this.#wanting = true;
+    this.#channel?.want();
+  }
+
+  #offered({ direction, kinds, descriptor }: Offered): void {
+    if (direction === "take") {
+      const taker = new Taker(
+        descriptor,
+        {
+          accepts: (kind) => !this.#draining && this.#find(kind) !== undefined,
+          take: (arrived) => this.#take(arrived),
+        },
+        (ended) => this.#takers.delete(ended),
+      );
+      this.#takers.add(taker);
+      return;
+    }
+    const route = new Route(
+      descriptor,
+      kinds,
+      () => this.#answered(),
+      (ended) => {
+        this.#routes.splice(this.#routes.indexOf(ended), 1);
+        this.#answered();
+      },
+    );
+    this.#routes.push(route);
+    this.#wanting = false;
+    for (const adapter of this.#adapters) adapter.retry();
+    this.wake();
+  }
+
+  #answered(): void {
+    this.pump();
+    if (this.settled) this.#onSettled();
+  }
+
+  #find(kind: string): Adapter | undefined {
+    return this.#adapters.find((adapter) => adapter.kind === kind);
+  }
+
+  #take(arrived: readonly Arrived[]): (((late: Uint8Array) => void) | null)[] {
+    const held: { fd: number; cookie: bigint; listener: string }[] = [];
+    const writers = arrived.map((each) => {
+      try {
+        const adapter = this.#find(each.kind);
+        if (adapter === undefined) throw new Error("unreachable: it was accepted");
+        const cookie = native.cookie(each.fd);
+        const taken = adapter.take(each);
+        held.push({ fd: each.fd, cookie, listener: adapter.listener });
+        this.#counts.taken += 1;
+        return (late: Uint8Array) => taken.write(late);
+      } catch {
+        // Nobody else has it: the client sees it closed, and the counter says so.
+        native.close(each.fd);
+        this.#counts.broken += 1;
+        this.#tellSoon();
+        return null;
+      }
+    });
+    this.#channel?.took(held);
+    return writers;
+  }
+
+  #tellSoon(): void {
+    this.#report ??= setTimeout(() => this.#tell(), REPORT_MS);
+    this.#report.unref();
+  }
+
+  #tell(): void {
+    this.#report = undefined;
+    const { given, returned, broken } = this.#counts;
+    const failed = returned + broken;
+    if (given === this.#told.given && failed === this.#told.failed) return;
+    this.#channel?.moved(given - this.#told.given, failed - this.#told.failed);
+    this.#told = { given, failed };
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The parts of Node that have no public name and without which no connection moves: all of them are here, and `whyNothingMoves` tries
+ * them on a connection of its own before anybody relies on them.
+ *
+ * When is a connection of an HTTP server idle? Its parser is between two messages (a parser that has begun one has a duration), or
+ * nothing was ever read, and no response is pending. Asking the parser alone is not enough: it calls itself idle while a
+ * response is still to come.
+ */
+import { connect, Socket, type Server } from "node:net";
+import { createServer, type ServerResponse } from "node:http";
+import { messageOf } from "./coded-error.ts";
+import { addonProblem, native } from "./native.ts";
+
+interface Handle {
+  readonly fd: number;
+  readStart(): number;
+  readStop(): number;
+}
+
+/** HTTPParser of src/node_http_parser.cc. */
+interface Parser {
+  /** Milliseconds since the message has begun; 0 between two messages. */
+  duration(): number;
+  /** Takes it out of the server's list of connections, whose headers are awaited for a limited time. A message that begins puts it back. */
+  remove(): void;
+}
+
+interface PrivateSocket {
+  readonly _handle: Handle | null;
+  /** The response that is pending. */
+  readonly _httpMessage?: ServerResponse | null;
+  readonly parser?: Parser | null;
+  server?: Server;
+  _server?: Server;
+}
+
+function insideOf(socket: Socket): PrivateSocket {
+  return socket as unknown as PrivateSocket;
+}
+
+/** null: it is closed. */
+export function descriptorOf(socket: Socket): number | null {
+  return insideOf(socket)._handle?.fd ?? null;
+}
+
+/** The kernel keeps what comes from here on. */
+export function stopReading(socket: Socket): void {
+  insideOf(socket)._handle?.readStop();
+}
+
+export function startReading(socket: Socket): void {
+  insideOf(socket)._handle?.readStart();
+}
+
+export function pendingResponse(socket: Socket): ServerResponse | null {
+  return insideOf(socket)._httpMessage ?? null;
+}
+
+/** Whether an HTTP/1.1 connection could be served by another process from here on, without either end noticing. */
+export function isIdle(socket: Socket): boolean {
+  const { _handle: handle, parser } = insideOf(socket);
+  return (
+    !socket.destroyed &&
+    handle !== null &&
+    parser !== null &&
+    parser !== undefined &&
+    (socket.bytesRead === 0 || parser.duration() === 0) &&
+    pendingResponse(socket) === null &&
+    socket.writableLength === 0 &&
+    !socket.writableEnded &&
+    !socket.readableEnded
+  );
+}
+
+/** Its headers are not awaited any more, as those of a connection between two requests are not. */
+export function awaitNoHeaders(socket: Socket): void {
+  insideOf(socket).parser?.remove();
+}
+
+/** A connection of `server` that another process has accepted, as net.Server makes one of its own (onconnection, lib/net.js). Reads at once. */
+export function adopt(server: Server, fd: number, options: { readonly paused?: boolean } = {}): Socket {
+  const { allowHalfOpen = false, _connections: count } = server as unknown as {
+    readonly allowHalfOpen?: boolean;
+    readonly _connections?: unknown;
+  };
+  const paused = options.paused === true ? { manualStart: true } : {};
+  const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen, ...paused });
+  if (typeof count === "number") {
+    Object.assign(server, { _connections: count + 1 });
+    insideOf(socket)._server = server;
+  }
+  insideOf(socket).server = server;
+  return socket;
+}
+
+const TRIAL_MS = 5000;
+const ASK = "GET / HTTP/1.1\r\nHost: handoffd\r\n\r\n";
+
+/** Moves a connection within this process. null: all is as it must be; else what is not. */
+export async function whyNothingMoves(): Promise<string | null> {
+  if (addonProblem !== null) return addonProblem;
+  const abort = AbortSignal.timeout(TRIAL_MS);
+  try {
+    return await tryOut(abort);
+  } catch (error) {
+    return abort.aborted ? "a connection that was moved within the process got no answer" : messageOf(error);
+  }
+}
+
+async function tryOut(abort: AbortSignal): Promise<string | null> {
+  const until = async (what: () => boolean): Promise<void> => {
+    while (!what()) {
+      abort.throwIfAborted();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const seen: Socket[] = [];
+  const wrong: string[] = [];
+  const check = (holds: boolean, what: string): void => {
+    if (!holds) wrong.push(what);
+  };
+  const server = createServer((request, response) => {
+    check(pendingResponse(request.socket) === response, "a socket does not know its response");
+    check(!isIdle(request.socket), "a connection with a pending response looks idle");
+    response.end("moved");
+  });
+  server.on("connection", (socket) => seen.push(socket));
+  // Abstract: no port, no file.
+  const path = `\0handoffd-trial-${process.pid}-${Math.random()}`;
+  server.listen(path);
+  await until(() => server.listening);
+  const client = connect({ path });
+  let answers = 0;
+  client.on("error", (error) => wrong.push(error.message));
+  client.on("data", (data: Buffer) => (answers += data.toString("latin1").split("\r\n\r\nmoved").length - 1));
+  try {
+    await until(() => seen.length === 1);
+    const [first] = seen;
+    if (first === undefined) return "no connection came";
+    check(isIdle(first), "a connection on which nothing was said does not look idle");
+    client.write(ASK.slice(0, -2));
+    await until(() => first.bytesRead > 0);
+    check(!isIdle(first), "a connection with half a request looks idle");
+    client.write(ASK.slice(-2));
+    await until(() => answers === 1 && pendingResponse(first) === null);
+    check(isIdle(first), "a connection between two requests does not look idle");
+    const fd = descriptorOf(first);
+    if (fd === null || fd < 3) return "a socket does not know its descriptor";
+    stopReading(first);
+    client.write(ASK);
+    const second = adopt(server, native.duplicate(fd));
+    server.emit("connection", second);
+    awaitNoHeaders(second);
+    first.destroy();
+    await until(() => answers === 2 || wrong.length > 0);
+    check(second.bytesRead === ASK.length, "a socket reads on although it was stopped");
+    return wrong[0] ?? null;
+  } finally {
+    client.destroy();
+    for (const socket of seen) socket.destroy();
+    server.close();
+  }
+}

@@ -1,0 +1,63 @@
+/** Brings a server to its socket, and into the drain. */
+import { once } from "node:events";
+import type { ListenOptions, Server as NetServer } from "node:net";
+import type { Adapter } from "./app-adapter.ts";
+import { HttpAdapter, type HttpServer } from "./app-http.ts";
+import type { Program } from "./app-program.ts";
+import { serverOf, type Target } from "./app-target.ts";
+import { noSuchListener } from "./errors.ts";
+
+export interface ServeOptions {
+  /** The listener's name, as in the configuration of handoffd (LISTEN_FDNAMES). Default: the first that is not served yet. */
+  readonly listener?: string;
+  /** Where to listen when nobody gave a socket: a port, a path, or what net.Server's listen takes. Default: PORT, else 8080. */
+  readonly listen?: number | string | ListenOptions;
+  /** Says READY=1 as soon as it listens. Default: true. With several servers say false, and call `ready` when all are there. */
+  readonly ready?: boolean;
+  /** How long a drain may take where nobody supervises the process, in milliseconds. Default: 30,000. */
+  readonly drainTimeoutMs?: number;
+  /** Whether the process ends itself when it has drained. Default: true. */
+  readonly exit?: boolean;
+}
+
+export async function serveIn(program: Program, target: Target, options: ServeOptions): Promise<NetServer> {
+  const { server, speaks, prepare, finish } = serverOf(target);
+  program.configure({ drainTimeoutMs: options.drainTimeoutMs, exit: options.exit });
+  await prepare();
+  const inherited = program.claim(options.listener);
+  if (inherited === null && options.listener !== undefined && program.inherited.length > 0) {
+    throw noSuchListener(
+      options.listener,
+      program.inherited.map(({ name }) => name),
+    );
+  }
+  const moves = await program.canMove();
+  const adapter = adapterOf(server, speaks, inherited?.name ?? options.listener ?? "", moves);
+  server.listen(inherited === null ? whereOf(options.listen) : { fd: inherited.fd });
+  if (!server.listening) await once(server, "listening");
+  await program.add(adapter, finish);
+  if (options.ready !== false) await program.ready();
+  return server;
+}
+
+function adapterOf(
+  server: NetServer,
+  speaks: "http" | "https" | "http2" | "net",
+  listener: string,
+  moves: boolean,
+): Adapter {
+  switch (speaks) {
+    case "http":
+    case "https":
+      return new HttpAdapter(server as HttpServer, listener, moves && speaks === "http");
+    case "http2":
+    case "net":
+      throw new TypeError(`serve() does not serve ${speaks} yet`);
+  }
+}
+
+function whereOf(listen: ServeOptions["listen"]): ListenOptions {
+  if (typeof listen === "object") return listen;
+  if (typeof listen === "string") return { path: listen };
+  return { port: listen ?? Number(process.env["PORT"] ?? 8080) };
+}

@@ -1,0 +1,260 @@
+/** Keep-alive connections go from one generation to the next, between real processes, while clients use them and processes die. */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { describe, expect, it, vi } from "vitest";
+import { ask } from "../support/net.ts";
+import { descriptorCount, eventually } from "../support/processes.ts";
+import { Generations, type Generation } from "../support/generations.ts";
+import { lost, startLoad } from "../support/load.ts";
+import { expectTableUnchanged } from "./native-support.ts";
+
+expectTableUnchanged();
+// Each starts two or three programs, one after the other.
+vi.setConfig({ testTimeout: 120_000 });
+
+const NOTHING = { refused: 0, reset: 0, cut: 0, late: 0 };
+/** On a busy machine a thousand first answers take their time; an answer that never comes is late as well. */
+const lateMs = 9000;
+const APP = "moves.mjs";
+
+/** A client that keeps its connection and asks when it is told to. */
+class Client {
+  readonly socket: Socket;
+  #text = "";
+  closed = false;
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on("data", (data: Buffer) => (this.#text += data.toString("latin1")));
+    socket.on("error", () => undefined);
+    socket.once("close", () => (this.closed = true));
+  }
+
+  static async open(port: number): Promise<Client> {
+    const socket = connect(port, "127.0.0.1");
+    await once(socket, "connect");
+    return new Client(socket);
+  }
+
+  /** Who answered, "v2" for example, and with "close" behind it where it was the last answer; "" when the connection ended. */
+  async ask(
+    path = "/",
+    parts: readonly string[] = [`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`],
+  ): Promise<string> {
+    this.#text = "";
+    for (const part of parts) this.socket.write(part);
+    return this.answer();
+  }
+
+  async answer(): Promise<string> {
+    for (;;) {
+      const [head = "", body] = this.#text.split("\r\n\r\n");
+      const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? NaN);
+      if (body !== undefined && body.length >= length) {
+        const version = /x-version: (\S+)/i.exec(head)?.[1] ?? "";
+        return /connection: close/i.test(head) ? `${version} close` : version;
+      }
+      if (this.closed) return "";
+      await Promise.race([once(this.socket, "data"), once(this.socket, "close")]).catch(() => undefined);
+    }
+  }
+}
+
+function clients(count: number, generations: Generations): Promise<Client[]> {
+  return Promise.all(Array.from({ length: count }, () => Client.open(generations.port)));
+}
+
+const askAll = (all: readonly Client[]): Promise<string[]> => Promise.all(all.map((client) => client.ask()));
+
+function tally(answers: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const answer of answers) counts[answer] = (counts[answer] ?? 0) + 1;
+  return counts;
+}
+
+function close(all: readonly Client[]): void {
+  for (const { socket } of all) socket.destroy();
+}
+
+it("the same connections are served throughout, and no request is lost", async () => {
+  await using generations = Generations.open();
+  const { target } = generations;
+  let now = await generations.start(APP).ready();
+  expect(now.kinds).toEqual(["http/web"]);
+  const busy = startLoad({ target, mode: "keepalive", connections: 64, thinkMs: [0, 20], lateMs });
+  const idle = startLoad({ target, mode: "idle", connections: 150, lateMs });
+  await Promise.all([busy.settled, idle.settled]);
+  for (let deploys = 0; deploys < 3; deploys += 1) {
+    const old = now;
+    now = await generations.replace(old, APP);
+    expect(await old.exit()).toEqual({ code: 0, signal: null });
+    expect(await old.counts()).toMatchObject({ off: null, given: 214, returned: 0, broken: 0 });
+    await busy.sawGeneration(now.number);
+  }
+  const reports = await Promise.all([busy.stop(), idle.stop()]);
+  expect(reports.map(lost)).toEqual([NOTHING, NOTHING]);
+  expect(reports.map(({ connections }) => connections)).toEqual([64, 150]);
+});
+
+describe("what moves", () => {
+  it("a connection on which nothing was said yet, and one that says more at once, with no byte lost", async () => {
+    await using generations = Generations.open();
+    const one = await generations.start(APP).ready();
+    const [fresh, kept] = (await clients(2, generations)) as [Client, Client];
+    expect(await kept.ask()).toBe("v1");
+    await generations.replace(one, APP);
+    await one.exit();
+    expect(await Promise.all([fresh.ask(), kept.ask()])).toEqual(["v2", "v2"]);
+    close([fresh, kept]);
+  });
+
+  it("a busy one when its answer has ended, and one in the middle of a request when that is over", async () => {
+    await using generations = Generations.open();
+    const one = await generations.start(APP).ready();
+    const [slow, half, stream] = (await clients(3, generations)) as [Client, Client, Client];
+    const answers = slow.ask("/slow?ms=700");
+    stream.socket.write("GET /stream?ms=700 HTTP/1.1\r\nHost: x\r\n\r\n");
+    half.socket.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12");
+    await once(stream.socket, "data"); // So the others have come as well.
+    await generations.replace(one, APP);
+    await one.stopping();
+    expect(await half.ask("", ["345"])).toBe("v1");
+    expect(await answers).toBe("v1");
+    await one.exit();
+    expect(await one.counts()).toMatchObject({ given: 3, returned: 0 });
+    expect(await Promise.all([slow.ask(), half.ask()])).toEqual(["v2", "v2"]);
+    close([slow, half, stream]);
+  });
+
+  it("again and again, and leaves no descriptor behind", async () => {
+    await using generations = Generations.open();
+    const one = await generations.start(APP).ready();
+    const all = await clients(100, generations);
+    expect(tally(await askAll(all))).toEqual({ v1: 100 });
+    const two = await generations.replace(one, APP);
+    await one.exit();
+    expect(tally(await askAll(all))).toEqual({ v2: 100 });
+    const three = await generations.start(APP).ready();
+    const before = descriptorCount(three.pid);
+    generations.route(two, three);
+    two.process.kill("SIGTERM");
+    await two.exit();
+    expect(tally(await askAll(all))).toEqual({ v3: 100 });
+    expect(descriptorCount(three.pid)).toBeGreaterThanOrEqual(before + 100);
+    close(all);
+    await eventually(
+      "the end of the route and of the connections",
+      () => descriptorCount(three.pid) === before,
+    );
+  });
+
+  it("and is not expected to ask soon: the time for a request's headers runs from its first byte", async () => {
+    await using generations = Generations.open();
+    const options = { environment: { HEADERS_MS: "400" } };
+    const one = await generations.start(APP, options).ready();
+    const all = await clients(5, generations);
+    await askAll(all);
+    const two = await generations.replace(one, APP, options);
+    await one.exit();
+    // The clock: one that has just come, and says nothing, is told 408 after that time.
+    const silent = await Client.open(generations.port);
+    await once(silent.socket, "close");
+    expect(tally(await askAll(all))).toEqual({ v2: 5 });
+    close(all);
+    expect(two.errors).toEqual([]);
+  });
+});
+
+describe("where it cannot move", () => {
+  it("nobody to take it: it learns with its next answer, and is not closed before", async () => {
+    await using generations = Generations.open();
+    const one = await generations.start(APP).ready();
+    const all = await clients(20, generations);
+    await askAll(all);
+    one.process.kill("SIGTERM");
+    await one.stopping();
+    expect(tally(await askAll(all))).toEqual({ "v1 close": 20 });
+    expect(await one.exit()).toEqual({ code: 0, signal: null });
+    // It has asked for somebody.
+    expect(one.said.map(({ type }) => type)).toContain(8);
+  });
+
+  it("a taker that drains itself refuses: they come back, and are served to their end", async () => {
+    await using generations = Generations.open();
+    const one = await generations.start(APP).ready();
+    const all = await clients(20, generations);
+    await askAll(all);
+    const two = await generations.start(APP, { environment: { LINGERS: "1" } }).ready();
+    generations.route(one, two);
+    two.process.kill("SIGTERM");
+    await two.stopping();
+    one.process.kill("SIGTERM");
+    await one.stopping();
+    expect(tally(await askAll(all))).toEqual({ "v1 close": 20 });
+    await one.exit();
+    expect(await one.counts()).toMatchObject({ given: 0, returned: 20 });
+  });
+
+  it("a way that comes later is used for what is still there", async () => {
+    await using generations = Generations.open();
+    const one = await generations.start(APP).ready();
+    const all = await clients(20, generations);
+    await askAll(all);
+    one.process.kill("SIGTERM");
+    await one.stopping();
+    const two = await generations.start(APP).ready();
+    generations.route(one, two);
+    expect(await one.exit()).toEqual({ code: 0, signal: null });
+    expect(tally(await askAll(all))).toEqual({ v2: 20 });
+    close(all);
+  });
+});
+
+describe("a death in the middle", () => {
+  /** 200 kept connections, and a taker that does not run: what fits on the way is sent and not answered. */
+  async function begin(generations: Generations): Promise<[Generation, Generation, Client[]]> {
+    const one = await generations.start(APP).ready();
+    const all = await clients(200, generations);
+    await askAll(all);
+    const two = await generations.start(APP).ready();
+    generations.route(one, two);
+    two.process.kill("SIGSTOP");
+    one.process.kill("SIGTERM");
+    await one.stopping();
+    return [one, two, all];
+  }
+
+  it("of the old one: what it had sent is served, the rest is closed once", async () => {
+    await using generations = Generations.open();
+    const [one, two, all] = await begin(generations);
+    one.process.kill("SIGKILL");
+    await one.exit();
+    two.process.kill("SIGCONT");
+    expect(tally(await askAll(all))).toEqual({ v2: 128, "": 72 });
+    const { body } = await ask({ host: "127.0.0.1", port: generations.port }, { path: "/moves" });
+    expect(JSON.parse(body)).toMatchObject({ taken: 128, broken: 0 });
+    close(all);
+  });
+
+  it("of the new one: what it had not taken is served by the old one", async () => {
+    await using generations = Generations.open();
+    const [one, two, all] = await begin(generations);
+    two.process.kill("SIGKILL");
+    await two.exit();
+    expect(tally(await askAll(all))).toEqual({ "v1 close": 200 });
+    await one.exit();
+    expect(await one.counts()).toMatchObject({ given: 0, returned: 128 });
+  });
+
+  it("of the new one, which had taken them all: they die with it, and the old one has nothing to do with them", async () => {
+    await using generations = Generations.open();
+    const one = await generations.start(APP).ready();
+    const all = await clients(50, generations);
+    await askAll(all);
+    const two = await generations.replace(one, APP);
+    await one.exit();
+    two.process.kill("SIGKILL");
+    await two.exit();
+    expect(tally(await askAll(all))).toEqual({ "": 50 });
+  });
+});
