@@ -266,6 +266,8 @@ export class Instance {
         ? null
         : Process.adopt(record.pid, record.startTime, this.#plan.external !== null);
     if (found === null) {
+      // What it had still to say.
+      this.#program?.end();
       this.#letGo();
       return false;
     }

@@ -189,6 +189,8 @@ export class Channel implements Disposable {
     if (this.#closed === null) {
       this.#closed = error;
       this.#poll.close();
+      // The keeper may have a duplicate, by which the peer would go on speaking to nobody.
+      if (error.code !== "HANDOFF_PEER_GONE") native.shutdown(this.#descriptor.fd, "both");
       this.#descriptor.close();
       this.#onClosed?.(error);
     }

@@ -93,6 +93,15 @@ it.each([
   expect(said).toEqual([]);
 });
 
+it("a program whose channel is closed is told so, though the keeper has a duplicate", async () => {
+  const kept = native.duplicate(program.fd);
+  says(frame(99));
+  await eventually("the end", () => !program.open);
+  expect(native.receiveMessage(peer.fd, new Uint8Array(10), 0)).toMatchObject({ length: 0 });
+  expect(() => native.sendMessage(peer.fd, HELLO, [])).toThrow("EPIPE");
+  native.close(kept);
+});
+
 it("a program that closes its end is within its rights", async () => {
   peer.close();
   await eventually("the end", () => !program.open);

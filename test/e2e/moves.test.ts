@@ -1,14 +1,20 @@
-/** Connections that outlive the process that accepted them. The daemon's side; the application speaks docs/wire.md by hand. */
-import { afterEach, expect, test } from "vitest";
+/** Connections that outlive the process that accepted them. The daemon's side: the application speaks docs/wire.md by hand. */
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
+import { createConnection, type Socket } from "node:net";
+import { afterEach, expect, test, vi } from "vitest";
 import { type Config, type Daemon, startDaemon } from "../support/daemon.ts";
-import { lost, startLoad } from "../support/load.ts";
+import { type Load, lost, type Report, startLoad } from "../support/load.ts";
 import { oneService } from "../support/one-service.ts";
 import { commandOf } from "../support/paths.ts";
-import { addressOf } from "../support/ports.ts";
+import { type Address, addressOf } from "../support/ports.ts";
+import { eventually } from "../support/processes.ts";
 import { NOTHING } from "../support/stage.ts";
 
+vi.setConfig({ testTimeout: 90_000 });
+
 let daemon: Daemon;
-let target: string;
+let address: Address;
 
 async function open(service: Config = {}): Promise<void> {
   daemon = await startDaemon({
@@ -23,7 +29,7 @@ async function open(service: Config = {}): Promise<void> {
       marks: { base: 0x1_0000 * (1 + (process.pid % 0x7f00)) },
     },
   });
-  target = addressOf(await daemon.status(), "web").target;
+  address = addressOf(await daemon.status(), "web");
 }
 afterEach(() => daemon[Symbol.asyncDispose]());
 
@@ -34,31 +40,230 @@ async function counter(name: string): Promise<number> {
   return Number(line?.[1] ?? NaN);
 }
 
-const alone = () =>
-  daemon.until("one generation", ({ services: [service] }) => service?.generations.length === 1);
+const moved = (): Promise<number> => counter("connections_moved_total");
 
-test("a deploy closes no connection: each goes to the next generation, and the daemon counts it there", async () => {
-  await open();
-  await using busy = startLoad({ target, mode: "keepalive", connections: 16, thinkMs: [0, 20] });
-  await using idle = startLoad({ target, mode: "idle", connections: 200 });
-  await Promise.all([busy.settled, idle.settled]);
-  for (const version of ["v1", "v2", "v3"]) {
-    expect((await daemon.deploy(version)).phase).toBe("succeeded");
-    await alone();
+function alone(): Promise<unknown> {
+  return daemon.until("one generation", ({ services: [service] }) => service?.generations.length === 1);
+}
+
+async function deploy(version: string): Promise<void> {
+  const { phase, reason } = await daemon.deploy(version);
+  expect({ phase, reason }).toEqual({ phase: "succeeded", reason: null });
+  await alone();
+}
+
+/** What the daemon has written down of the service. */
+function written(): string {
+  const files = ["live", "json"].map((suffix) => `${daemon.folder}/state/services/api.${suffix}`);
+  return readFileSync(files.find((file) => existsSync(file)) ?? "", "utf8");
+}
+
+/** What was said of such events. */
+function said(type: string): unknown[] {
+  return daemon.log().flatMap(({ msg, detail }) => (msg === type ? [detail] : []));
+}
+
+async function idle(connections: number): Promise<Load> {
+  const load = startLoad({ target: address.target, mode: "idle", connections });
+  await load.settled;
+  return load;
+}
+
+/** Nothing was lost, and no connection was opened twice. */
+function expectSame(report: Report, connections: number): void {
+  expect({ ...lost(report), connections: report.connections, closedIdle: report.closedIdle }).toEqual({
+    ...NOTHING,
+    connections,
+    closedIdle: 0,
+  });
+}
+
+/** A connection whose answer takes until `ms` have passed. Resolves to the version that has answered the next request. */
+class Slow {
+  readonly #socket: Socket;
+  #text = "";
+
+  constructor(ms: number) {
+    this.#socket = createConnection(address.where);
+    this.#socket.setEncoding("utf8").on("data", (text: string) => (this.#text += text));
+    this.#socket.write(`GET /slow?ms=${ms} HTTP/1.1\r\nhost: x\r\n\r\n`);
   }
+
+  async #answers(count: number): Promise<string> {
+    const heads = (): string[] =>
+      [...this.#text.matchAll(/x-version: (\S+)/gu)].map(([, version = ""]) => version);
+    await eventually("an answer", () => heads().length >= count, 60_000);
+    return heads()[count - 1] ?? "";
+  }
+
+  first(): Promise<string> {
+    return this.#answers(1);
+  }
+
+  async second(): Promise<string> {
+    this.#socket.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    return this.#answers(2);
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.destroy();
+  }
+}
+
+test("a deploy closes no connection: each goes to the next generation, and is counted there", async () => {
+  await open();
+  await using busy = startLoad({
+    target: address.target,
+    mode: "keepalive",
+    connections: 16,
+    thinkMs: [0, 20],
+  });
+  await using quiet = await idle(200);
+  await busy.settled;
+  for (const version of ["v1", "v2"]) await deploy(version);
   expect((await daemon.service()).generations[0]?.connections).toBe(216);
-  const reports = [await busy.stop(), await idle.stop()];
-  expect(reports.map((report) => lost(report))).toEqual([NOTHING, NOTHING]);
-  expect(reports.map(({ connections, closedIdle }) => [connections, closedIdle])).toEqual([
-    [16, 0],
-    [200, 0],
-  ]);
-  expect(await counter("connections_moved_total")).toBe(3 * 216);
-  expect(await counter("connections_move_failed_total")).toBe(0);
-  const said = daemon.log().filter(({ msg }) => msg === "generation.moved");
-  expect(said.map(({ detail }) => detail)).toEqual([
+  expectSame(await busy.stop(), 16);
+  expectSame(await quiet.stop(), 200);
+  expect([await moved(), await counter("connections_move_failed_total")]).toEqual([2 * 216, 0]);
+  expect(said("generation.moved")).toEqual([
     "api/1 moved 216 connections to api/2, 0 drained",
     "api/2 moved 216 connections to api/3, 0 drained",
-    "api/3 moved 216 connections to api/4, 0 drained",
   ]);
+});
+
+test("a rollback moves back those that are on the candidate already", async () => {
+  await open();
+  await using before = await idle(10);
+  const { id } = (await daemon.api("POST", "/v1/services/api/deploys", { version: "v1", bake: "10m" }))
+    .json as {
+    readonly id: string;
+  };
+  await daemon.untilDeploy(id, { until: ["baking"] });
+  await using since = await idle(20);
+  await daemon.api("POST", "/v1/services/api/rollback");
+  expect((await daemon.untilDeploy(id)).phase).toBe("rolled-back");
+  await alone();
+  expect(await daemon.service()).toMatchObject({ current: 1, generations: [{ number: 1, connections: 30 }] });
+  expect(await moved()).toBe(20);
+  for (const [load, count] of [
+    [before, 10],
+    [since, 20],
+  ] as const) {
+    const report = await load.stop();
+    expectSame(report, count);
+    expect(Object.keys(report.versions)).toContain("v0");
+  }
+});
+
+test("an instance that leaves alone gives its connections to its siblings", async () => {
+  await open({ instances: 3 });
+  await using quiet = await idle(60);
+  await daemon.api("PUT", "/v1/services/api/scale", { instances: 1 });
+  await daemon.until("one instance", ({ services: [api] }) => api?.generations[0]?.instances.length === 1);
+  expectSame(await quiet.stop(), 60);
+  const left = said("instance.moved").map((detail) =>
+    /^instance ([23]) of api\/1 moved (\d+) conn/.exec(String(detail)),
+  );
+  const sum = left.reduce((so, found) => so + Number(found?.[2] ?? NaN), 0);
+  expect(sum).toBe(await moved());
+  expect(left.length).toBeLessThanOrEqual(2);
+});
+
+test("a successor that refuses leaves them where they are, and they drain politely", async () => {
+  await open();
+  await using busy = startLoad({
+    target: address.target,
+    mode: "keepalive",
+    connections: 8,
+    thinkMs: [0, 20],
+  });
+  await busy.settled;
+  await deploy("refuses-1");
+  expect(await moved()).toBe(0);
+  expect(await counter("connections_move_failed_total")).toBeGreaterThan(0);
+  expect(said("generation.moved")).toEqual([
+    expect.stringMatching(/^api\/1 moved 0 connections to api\/2, \d drained$/),
+  ]);
+  expect(lost(await busy.stop())).toEqual(NOTHING);
+});
+
+test("when a successor dies of it, what it had not taken goes to whoever comes in its place", async () => {
+  await open({ deploy: { bake: "0s" }, environment: { LAME_DUCK_MS: "600000" } });
+  await using quiet = await idle(20);
+  await deploy("dies-once");
+  expectSame(await quiet.stop(), 20);
+  expect(await moved()).toBe(20);
+  expect(said("instance.exited")).toContainEqual(expect.stringContaining("SIGKILL"));
+});
+
+test("who finds nobody is given a way as soon as there is somebody, by another daemon if need be", async () => {
+  await open({ environment: { LAME_DUCK_MS: "600000" } });
+  await using quiet = await idle(5);
+  // It takes nothing of that kind: the old generation cannot end, and waits.
+  await daemon.deploy("other-1", { until: ["draining"] });
+  await daemon.until("a drain", ({ services: [api] }) =>
+    api?.generations.some(({ state }) => state === "draining"),
+  );
+  await eventually("a wish that is written down", () => written().includes('"wants":true'));
+  daemon.kill("SIGKILL");
+  await daemon.exit;
+  await daemon.restart();
+  await daemon.deploy("v2", { until: ["draining"] });
+  await eventually("five that have moved", async () => (await moved()) === 5);
+  expectSame(await quiet.stop(), 5);
+});
+
+test("a daemon that is killed, or upgraded, while connections move is missed by nobody", async () => {
+  await open();
+  for (const [version, change] of [
+    ["v1", () => daemon.upgrade()],
+    [
+      "v2",
+      async () => {
+        daemon.kill("SIGKILL");
+        await daemon.exit;
+        await daemon.restart();
+      },
+    ],
+  ] as const) {
+    await using quiet = await idle(30);
+    using slow = new Slow(3000);
+    await daemon.deploy(version, { until: ["draining"] });
+    await eventually("those that were idle", async () => (await moved()) >= 30);
+    await change();
+    await slow.first();
+    expect(await slow.second()).toBe(version);
+    await alone();
+    expectSame(await quiet.stop(), 30);
+    expect(said("generation.moved").at(-1)).toMatch(/ moved 31 connections to api\/\d, 0 drained$/);
+  }
+});
+
+test("a program that never stops talking loses its channel, and nothing else happens", async () => {
+  await open();
+  const before = daemon.rssKiB;
+  await deploy("floods-1");
+  await eventually("the violation", () => said("instance.violation").length > 0);
+  expect(said("instance.violation")).toEqual([
+    expect.stringMatching(
+      /^instance 1 of api\/2: the peer broke the protocol: a program said too much in too short a time/,
+    ),
+  ]);
+  await using quiet = await idle(5);
+  await deploy("v2");
+  expect(lost(await quiet.stop())).toEqual(NOTHING);
+  expect(await moved()).toBe(0);
+  expect(daemon.rssKiB - before).toBeLessThan(50 * 1024);
+});
+
+test("an instance knows how it will be told to end, and how long it has then", async () => {
+  await open({ drain: { signal: "SIGUSR2", timeout: "7s" } });
+  const socket = createConnection(address.where);
+  const text = once(socket.setEncoding("utf8"), "data");
+  socket.write("GET /environment HTTP/1.1\r\nhost: x\r\n\r\n");
+  const [environment] = (await text) as [string];
+  expect(environment).toContain("\nHANDOFF_DRAIN_SIGNAL=SIGUSR2\n");
+  expect(environment).toContain("\nHANDOFF_DRAIN_TIMEOUT_MS=7000\n");
+  socket.destroy();
+  await deploy("v1");
 });
