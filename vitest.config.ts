@@ -11,7 +11,7 @@ export default defineConfig({
         test: {
           name: "rooms",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/e2e/**", "test/systemd/**"],
+          exclude: ["test/e2e/**", "test/systemd/**", "test/containers/**"],
           maxWorkers: 2,
           setupFiles,
           sequence: { groupOrder: 0 },
@@ -30,11 +30,11 @@ export default defineConfig({
         },
       },
       {
-        // Each boots a systemd. The first run on a machine builds what is booted.
+        // Each boots a systemd, or runs containers. The first run on a machine builds what is booted.
         extends: true,
         test: {
           name: "systemd",
-          include: ["test/systemd/**/*.test.ts"],
+          include: ["test/systemd/**/*.test.ts", "test/containers/**/*.test.ts"],
           // Each in a box of its own; mostly they wait for systemd.
           maxWorkers: 2,
           setupFiles,
