@@ -90,29 +90,32 @@ export class Leaving {
     this.review();
   }
 
-  /** Looks what can be refused, held or closed by now: whenever a generation has changed. */
+  /**
+   * Looks what can be refused, held or closed by now: whenever a generation has changed, of whichever service. So it looks only at
+   * listeners that something is to be done about, and not at all of them for all services.
+   */
   review(): void {
     if (!this.#hasBegun) return;
     const services = [...this.#estate.services.values()];
-    for (const [name, listener] of this.#estate.listeners) {
-      const users = services.filter((service) => uses(service, name));
-      const isServed = users.some((service) => !this.#services.has(service.name) && serves(service, name));
-      if (this.#listeners.has(name)) {
-        if (isServed) continue;
-        // systemd has the socket too, and what is said to it holds for systemd's: refusing would not end with us.
-        if (this.#listeners.get(name)?.address.kind === "inherited") this.#aside(listener);
-        else this.#shut(listener);
-        const isAccepting = listener.slots.some(({ owner }) => owner !== null);
-        if (users.length === 0 && !isAccepting && !services.some((service) => mayComeBackTo(service, name)))
-          this.#close(listener);
-      } else if (
-        users.length > 0 &&
-        !isServed &&
-        users.every(({ config }) => !config.listeners.includes(name))
-      ) {
-        this.#aside(listener);
-      }
+    for (const [name, { address }] of this.#listeners) {
+      const listener = this.#estate.listeners.get(name);
+      if (listener === undefined || this.#isServed(services, name)) continue;
+      // systemd has the socket too, and what is said to it holds for systemd's: refusing would not end with us.
+      if (address.kind === "inherited") this.#aside(listener);
+      else this.#shut(listener);
+      const isUsed = services.some((service) => uses(service, name) || mayComeBackTo(service, name));
+      if (!isUsed && listener.slots.every(({ owner }) => owner === null)) this.#close(listener);
     }
+    for (const name of strandedOf(services)) {
+      const listener = this.#estate.listeners.get(name);
+      if (listener === undefined || this.#listeners.has(name) || this.#isServed(services, name)) continue;
+      const users = services.filter((service) => uses(service, name));
+      if (users.every(({ config }) => !config.listeners.includes(name))) this.#aside(listener);
+    }
+  }
+
+  #isServed(services: readonly Service[], listener: string): boolean {
+    return services.some((service) => !this.#services.has(service.name) && serves(service, listener));
   }
 
   /** New connections wait where no generation takes them. */
@@ -166,6 +169,18 @@ export class Leaving {
   ): void {
     this.#estate.surroundings.say({ type, message, ...about }, level);
   }
+}
+
+/** Listeners that a generation has which has not ended, and that its service has not any more. */
+function strandedOf(services: readonly Service[]): Set<string> {
+  const names = new Set<string>();
+  for (const { config, generations } of services) {
+    for (const { isOver, config: started } of generations) {
+      if (isOver || started.listeners === config.listeners) continue;
+      for (const name of started.listeners) if (!config.listeners.includes(name)) names.add(name);
+    }
+  }
+  return names;
 }
 
 /** Whether a generation that has not ended has the listener. */

@@ -11,6 +11,7 @@ import type { Given } from "../handoff/service-manager.ts";
 import type { Share, Steering } from "../handoff/steering.ts";
 import { TcpListener } from "../handoff/tcp-listener.ts";
 import { AbstractListener, UnixListener } from "../handoff/unix-listener.ts";
+import { claimsOf } from "./claims.ts";
 import type { Config, ListenerConfig } from "./config/config.ts";
 import type { Marks } from "./marks.ts";
 import {
@@ -21,7 +22,8 @@ import {
   notRemembered,
   slotsMissing,
 } from "./errors.ts";
-import { familyHolds, holdersOf, nameHolder } from "./proc.ts";
+import type { LookForHolders } from "./holders.ts";
+import { familyHolds, nameHolder } from "./proc.ts";
 import { orders, type Places, type RescuedSlot } from "./rescue.ts";
 import type { ServiceRecord } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -31,6 +33,7 @@ interface Found {
   readonly kept: Map<string, Descriptor>;
   readonly sockets: readonly Given[];
   readonly rescued: ReadonlyMap<string, readonly RescuedSlot[]>;
+  readonly holders: LookForHolders;
 }
 
 /**
@@ -41,7 +44,7 @@ interface Found {
 export async function openListeners(
   config: Pick<Config, "listeners" | "services">,
   records: ReadonlyMap<string, ServiceRecord | null>,
-  { kept, sockets, rescued }: Found,
+  { kept, sockets, rescued, holders }: Found,
   marks: Marks | null,
   listeners: Map<string, Listener>,
   surroundings: Surroundings,
@@ -54,11 +57,13 @@ export async function openListeners(
       "route_localnet is on: a client outside the host could claim a pin address, so pins work only while verifying",
     );
   }
+  const recordAbout = claimsOf(config, records);
+  const isExposed = exposed.length > 0;
   for (const each of config.listeners) {
     const saved = rescued.get(each.name);
     if (saved !== undefined) {
       const { listener, place } = await resumeRescued(
-        optionsOf(each, marks, surroundings),
+        optionsOf(each, marks, surroundings, isExposed),
         each,
         saved,
         records,
@@ -67,11 +72,11 @@ export async function openListeners(
       places.set(each.name, place);
       continue;
     }
-    const record = recordAbout(each.name, config, records);
+    const record = recordAbout(each.name);
     const slots = await letGoIfMoved(each, takeSlots(each.name, kept), record, sockets, surroundings);
-    await assertRemembered(each, slots, record, surroundings);
+    await assertRemembered(each, slots, record, holders);
     const steering = steeringOf(each.name, slots.length, record);
-    const options = optionsOf(each, marks, surroundings);
+    const options = optionsOf(each, marks, surroundings, isExposed);
     listeners.set(
       each.name,
       slots.length === 0 ? await open(options, each, sockets) : resume(options, each, slots, steering),
@@ -161,10 +166,17 @@ export function openListener(
   surroundings: Surroundings,
 ): Promise<Listener> {
   if (config.address.kind === "inherited") return Promise.reject(givenAtStartOnly(config.address.name));
-  return open(optionsOf(config, marks, surroundings), config, []);
+  const isExposed = interfacesWithRouteLocalnet().length > 0;
+  return open(optionsOf(config, marks, surroundings, isExposed), config, []);
 }
 
-function optionsOf(config: ListenerConfig, marks: Marks | null, surroundings: Surroundings): ListenerOptions {
+/** `isExposed`: a packet from outside may bear a pin's address. */
+function optionsOf(
+  config: ListenerConfig,
+  marks: Marks | null,
+  surroundings: Surroundings,
+  isExposed: boolean,
+): ListenerOptions {
   return {
     name: config.name,
     address: config.address,
@@ -173,26 +185,9 @@ function optionsOf(config: ListenerConfig, marks: Marks | null, surroundings: Su
     gid: config.group === null ? null : native.lookupGroup(config.group),
     nextMark: marks === null ? null : () => marks.next(),
     keeper: surroundings.keeper,
-    alwaysPinned: interfacesWithRouteLocalnet().length === 0,
+    alwaysPinned: !isExposed,
     holderOf: nameHolder,
   };
-}
-
-/** What is written down of the service whose generations have the listener, whatever the configuration says by now; else of its own. */
-function recordAbout(
-  listener: string,
-  { services }: Pick<Config, "services">,
-  records: ReadonlyMap<string, ServiceRecord | null>,
-): ServiceRecord | null {
-  const all = [...records.values()].filter((record) => record !== null);
-  const users = all.filter(({ generations }) => generations.some(({ slots }) => listener in slots));
-  const own = services.find(({ listeners }) => listeners.includes(listener))?.name;
-  return (
-    users.find(({ service }) => service === own) ??
-    users[0] ??
-    all.find(({ service }) => service === own) ??
-    null
-  );
 }
 
 function open(
@@ -295,7 +290,7 @@ async function assertRemembered(
   config: ListenerConfig,
   slots: readonly Descriptor[],
   record: ServiceRecord | null,
-  surroundings: Surroundings,
+  look: LookForHolders,
 ): Promise<void> {
   const { name } = config;
   const [first] = slots;
@@ -305,11 +300,11 @@ async function assertRemembered(
     ({ slots: own, weight }) => own[name] !== undefined && weight > 0,
   );
   if (isWeighted === true) return;
-  const inodes = new Set(slots.map((slot) => slot.inode()));
   const owned = new Set(
     record?.generations.flatMap(({ instances }) => instances.map(({ pid }) => pid)) ?? [],
   );
-  const holders = [...(await holdersOf(inodes, surroundings.keepers())).values()].flat();
+  const found = await look();
+  const holders = slots.flatMap((slot) => found.get(slot.inode()) ?? []);
   const stranger = holders.find(({ pid }) => !owned.has(pid));
   if (stranger !== undefined) throw notRemembered(name, stranger.pid, stranger.command);
 }

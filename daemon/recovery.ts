@@ -1,11 +1,13 @@
 /** What is checked after a daemon's death, before the next one changes anything. */
 import type { EventDraft } from "../admin-api/events.ts";
 import { CodedError, messageOf } from "../handoff/coded-error.ts";
+import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { refusesNew } from "../handoff/refuse.ts";
 import { packageVersion } from "../handoff/version.ts";
 import { reach } from "./fault.ts";
 import type { Generation } from "./generation.ts";
+import type { LookForHolders } from "./holders.ts";
 import type { RecoverySource } from "./metrics.ts";
 import { familyHolds } from "./proc.ts";
 import { anyLives } from "./rescue.ts";
@@ -59,6 +61,14 @@ export function lossEvents(
 }
 
 const RESET = "and connections that waited were reset";
+
+/** What a dead daemon has left, for one of its services to go on with. */
+export interface Remains {
+  /** What is used is taken out of it. */
+  readonly kept: Map<string, Descriptor>;
+  readonly holders: LookForHolders;
+  readonly isLeaving: boolean;
+}
 
 /**
  * A pinned connection must arrive in exactly its slot, in each, before a weight is changed. Where it does not, the kernel's

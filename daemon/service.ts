@@ -6,7 +6,6 @@ import { type Deployment, hasHadUsers, type Wish } from "../deploy/deployment.ts
 import { assertNotHeld, decideResume, type HoldRequest, type Standing } from "../deploy/hold.ts";
 import { decideRollback } from "../deploy/rollback.ts";
 import { decideScale } from "../deploy/scale.ts";
-import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { deployOptions, type DeployWish } from "./deploy-options.ts";
@@ -15,11 +14,12 @@ import { Deploys } from "./deploys.ts";
 import type { Remembered } from "./evidence.ts";
 import { nothingRuns, stopping } from "./errors.ts";
 import { withFaultPoints } from "./fault.ts";
+import type { LookForHolders } from "./holders.ts";
 import { type Held, Holding } from "./holding.ts";
 import { FirstStart } from "./first-start.ts";
 import { Generation } from "./generation.ts";
 import type { GenerationHooks } from "./generation-record.ts";
-import { proveSlots } from "./recovery.ts";
+import { proveSlots, type Remains } from "./recovery.ts";
 import { Roster, type ServiceState } from "./roster.ts";
 import { ServiceFleet } from "./service-fleet.ts";
 import { IdleSlots } from "./slots.ts";
@@ -138,20 +138,20 @@ export class Service {
   // --- coming up ---
 
   /** Starts the remembered, else the configured version, by a deploy like any other. What was held when all died is held again. */
-  async begin(record: ServiceRecord | null): Promise<void> {
+  async begin(record: ServiceRecord | null, holders?: LookForHolders): Promise<void> {
     this.#remember(record);
     // Nothing of a deploy that was under way runs any more.
     this.#deploys.endInterrupted(Date.now());
-    await this.#idle.findHolders();
+    await this.#idle.findHolders([], holders);
     this.#holding.restore(record);
     if (this.held === null) this.#firstStart.now();
   }
 
   /**
-   * Goes on from another daemon's death, with its listeners resumed. What is used of `kept` is taken out of it. One that is
-   * leaving begins nothing by itself: `stop` follows.
+   * Goes on from another daemon's death, with its listeners resumed. One that is leaving begins nothing by itself: `stop`
+   * follows.
    */
-  async recover(record: ServiceRecord, kept: Map<string, Descriptor>, isLeaving = false): Promise<void> {
+  async recover(record: ServiceRecord, { kept, holders, isLeaving }: Remains): Promise<void> {
     this.#isStopping = isLeaving;
     this.#remember(record);
     this.#roster.resume(record);
@@ -163,7 +163,7 @@ export class Service {
     }
     for (const generation of this.generations) generation.resume(kept);
     await proveSlots(this.name, this.#listeners.values(), this.generations, this.#surroundings);
-    await this.#idle.findHolders();
+    await this.#idle.findHolders([], holders);
     this.#fleet.unpause();
     this.#deploys.goOn();
     this.#holding.advance();

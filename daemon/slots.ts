@@ -9,6 +9,7 @@ import type { Slot } from "../handoff/slot.ts";
 import { acceptLeftovers } from "./acceptor.ts";
 import { pause } from "./ending.ts";
 import type { Generation } from "./generation.ts";
+import type { LookForHolders } from "./holders.ts";
 import { holdersOf } from "./proc.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -49,13 +50,14 @@ export class IdleSlots {
 
   /**
    * Finds out who else holds the slots that nobody has, and those that are about to be given back: such a slot is not
-   * given away.
+   * given away. `look`: what a start knows already.
    */
-  async findHolders(givenBack: readonly Slot[] = []): Promise<void> {
+  async findHolders(givenBack: readonly Slot[] = [], look?: LookForHolders): Promise<void> {
     const idle = this.#listeners()
       .filter(({ mode }) => mode !== "shared")
       .flatMap(({ slots }) => slots.filter((slot) => slot.owner === null || givenBack.includes(slot)));
-    const found = await holdersOf(new Set(idle.map(({ inode }) => inode)), this.#surroundings.keepers());
+    const inodes = new Set(idle.map(({ inode }) => inode));
+    const found = await (look?.() ?? holdersOf(inodes, this.#surroundings.keepers()));
     for (const slot of idle) {
       if (slot.owner !== null && !givenBack.includes(slot)) continue; // It was given away meanwhile.
       const holders = found.get(slot.inode) ?? [];

@@ -23,6 +23,7 @@ import { Doors } from "./doors.ts";
 import { serviceLeaving, stopping } from "./errors.ts";
 import { keeperWithFaultPoints, reach } from "./fault.ts";
 import { healthOf } from "./health.ts";
+import { lookOnce } from "./holders.ts";
 import { History } from "./history.ts";
 import { InventoryFile } from "./inventory.ts";
 import { Keeping } from "./keeping.ts";
@@ -164,11 +165,13 @@ export class Supervisor {
     const services = [...this.#config.services, ...left.services];
     const read = new Map(services.map(({ name }) => [name, all.get(name) ?? null]));
     reach("recovery.read");
+    const given = [...found.sockets, ...[...rescued.values()].flat()];
+    const holders = lookOnce(kept, given, this.#surroundings.keepers);
     this.#marks = openMarks(this.#config, read, marksOf(kept), this.#log);
     const places = await openListeners(
       { listeners, services },
       read,
-      { ...found, rescued },
+      { ...found, rescued, holders },
       this.#marks,
       this.#listeners,
       this.#surroundings,
@@ -193,8 +196,8 @@ export class Supervisor {
     for (const [name, service] of this.#services) {
       const record = source === null ? null : (records.get(name) ?? null);
       const isLeaving = this.#reloader.leaving.hasService(name);
-      if (record !== null) await service.recover(record, kept, isLeaving);
-      else await service.begin(records.get(name) ?? null);
+      if (record !== null) await service.recover(record, { kept, holders, isLeaving });
+      else await service.begin(records.get(name) ?? null, holders);
     }
     if (source === "pidfd") await this.#keepAll();
     const unused = [...kept.keys()];
