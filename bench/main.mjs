@@ -30,6 +30,8 @@ const BENCHMARKS = {
 };
 /** Minutes, and other people's programs: only when they are asked for. */
 const LONG = {
+  footprint: () => import("./footprint.mjs"),
+  scale: () => import("./scale.mjs"),
   peers: () => import("./peers.mjs"),
 };
 const ALL = { ...BENCHMARKS, ...LONG };

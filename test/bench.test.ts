@@ -88,6 +88,27 @@ describe("npm run bench", { timeout: 160_000 }, () => {
     }
   });
 
+  it("compares one service alone and among many, past the limit of descriptors in a message", async () => {
+    const { figures } = await figuresOf("scale");
+    const rows = figures.benchmarks.flatMap((each) => each.rows);
+    const names = rows.map(({ name }) => name);
+    expect(names).toContain("start, 270 listeners and 20 services");
+    for (const what of ["status", "metrics", "deploy, request → first user"])
+      expect(rows.find(({ name }) => name === `${what}, among 20 services`)?.ratio, what).toBeGreaterThan(0);
+    // An upgrade in which a service did not survive, or a request that failed, fails the benchmark.
+    expect(names).toContain("upgrade, among");
+  });
+
+  it("weighs an idle daemon beside the least that a process with its libraries can be", async () => {
+    const { figures } = await figuresOf("footprint");
+    const rows = new Map(figures.benchmarks.flatMap((each) => each.rows).map((row) => [row.name, row]));
+    const of = (name: string): number => rows.get(name)?.median ?? Number.NaN;
+    expect(of("RSS: the daemon, with metrics and API asked")).toBeGreaterThan(of("PSS: the daemon"));
+    expect(of("RSS: a bare Fastify, pino and prom-client, asked")).toBeGreaterThan(20);
+    expect(of("RSS: its keeper")).toBeLessThan(5);
+    expect(of("from its start until its listener takes connections")).toBeGreaterThan(0);
+  });
+
   it("restarts systems side by side under four loads, and says what each lost", async () => {
     const { said, figures } = await figuresOf("peers");
     const [{ systems }] = figures.benchmarks as unknown as [{ systems: readonly PeerResult[] }];
@@ -111,7 +132,7 @@ describe("npm run bench", { timeout: 160_000 }, () => {
   it("names the benchmarks that there are when it is asked for another", async () => {
     expect(await bench("speed")).toEqual({
       code: 2,
-      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli, scrape, peers)\n",
+      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli, scrape, footprint, scale, peers)\n",
     });
   });
 });

@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
@@ -13,6 +13,8 @@ import { program } from "./compile.mjs";
 import { root } from "./product.mjs";
 
 const READY_MS = 20_000;
+/** A thousand listeners and three hundred processes, on a machine that has something else to do too. */
+const START_MS = 120_000;
 
 /** Wall-clock time in milliseconds, as exact as the other processes' CLOCK_REALTIME. */
 export function wallMs() {
@@ -29,12 +31,12 @@ async function freePort() {
 }
 
 /**
-/**
  * Runs `bin/handoffd`; the service "api" is bench/c/application.c, and a deploy of it waits for nothing. `more`: listeners that
  * no service uses, by `kind` "tcp" or "unix". `rest` gets the daemon's folder and returns what the configuration has besides,
- * `admin.socket` but for its path.
+ * `admin.socket` but for its path. `others`: services beside it, each with the first of those listeners that is free. `onSpawned` is
+ * called with the port when the process has just been started, and awaited.
  */
-export async function startDaemon({ more = 0, kind = "tcp", rest = () => ({}) } = {}) {
+export async function startDaemon({ more = 0, kind = "tcp", others = 0, rest = () => ({}), onSpawned } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "hd-bench-"));
   const socket = join(folder, "admin.sock");
   const record = join(folder, "record");
@@ -53,9 +55,13 @@ export async function startDaemon({ more = 0, kind = "tcp", rest = () => ({}) } 
     `unused-${index}`,
     { address: kind === "tcp" ? "tcp:127.0.0.1:0" : `unix:${join(folder, "unix", String(index))}` },
   ]);
+  const beside = Array.from({ length: others }, (_, index) => [
+    `other-${index}`,
+    { ...service, environment: {}, verify: [], listeners: [`unused-${index}`] },
+  ]);
   const config = {
     listeners: { web: { address: `tcp:127.0.0.1:${port}` }, ...Object.fromEntries(unused) },
-    services: { api: service },
+    services: { api: service, ...Object.fromEntries(beside) },
     paths: { runtime: join(folder, "run"), state: join(folder, "state") },
     ...rest(folder),
   };
@@ -64,11 +70,16 @@ export async function startDaemon({ more = 0, kind = "tcp", rest = () => ({}) } 
   // A file and not a pipe: what the daemon writes does not wait for this process.
   const log = openSync(join(folder, "log"), "a");
   const { child, exit, end } = start(
-    process.execPath,
-    [join(root, "bin/handoffd"), "run", "-c", join(folder, "handoffd.yaml")],
-    { stdio: ["ignore", log, log] },
+    // As an operator starts it: with the flags in its first line, and by the Node that runs this.
+    join(root, "bin/handoffd"),
+    ["run", "-c", join(folder, "handoffd.yaml")],
+    {
+      stdio: ["ignore", log, log],
+      env: { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}` },
+    },
   );
   closeSync(log);
+  const spawned = onSpawned?.(port);
 
   const api = async (method, path, body) => {
     const content = body === undefined ? undefined : JSON.stringify(body);
@@ -111,10 +122,12 @@ export async function startDaemon({ more = 0, kind = "tcp", rest = () => ({}) } 
       rmSync(folder, { recursive: true, force: true });
     },
   };
-  const deadline = performance.now() + READY_MS;
+  await spawned;
+  const beganAt = performance.now();
+  const deadline = beganAt + START_MS;
   for (;;) {
     const ready = await api("GET", "/readyz").catch(() => null); // Its socket is not there yet.
-    if (ready?.status === 200) return daemon;
+    if (ready?.status === 200) return Object.assign(daemon, { startMs: performance.now() - beganAt });
     if (child.exitCode !== null || performance.now() > deadline) {
       const said = readFileSync(join(folder, "log"), "utf8");
       await daemon[Symbol.asyncDispose]();
