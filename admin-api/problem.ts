@@ -67,7 +67,6 @@ export const PROBLEMS: Readonly<Record<string, ProblemKind>> = {
   ADDRESS_INVALID: { status: 400, title: "The address is not valid" },
   ADDRESS_UNSUPPORTED: { status: 400, title: "The address is not supported" },
   CONFIG_INVALID: { status: 400, title: "The configuration is not valid" },
-  CONFIG_NOT_YET: { status: 400, title: "The configuration asks for something that is not there yet" },
   CONFIG_UNREADABLE: { status: 500, title: "The configuration cannot be read" },
   ENVIRONMENT_FILE_INVALID: { status: 500, title: "The environment file is not valid" },
   ENVIRONMENT_FILE_UNREADABLE: { status: 500, title: "The environment file cannot be read" },

@@ -28,7 +28,7 @@ type ActOfHold = keyof Parameters<typeof advanceHold>[0];
 const ACTS_OF_HOLD = { start: true, weigh: true, retire: true } satisfies Record<ActOfHold, true>;
 
 /** Names of what a keeper holds begin so. */
-const KEPT = ["slot", "notify", "channel"] as const;
+const KEPT = ["slot", "notify", "channel", "store"] as const;
 
 const OTHERS = [
   // The launcher waits for its grant; it has it.

@@ -3,6 +3,7 @@ import type { Reason } from "../deploy/deployment.ts";
 import type { GenerationState } from "../deploy/fleet.ts";
 import type { TransitionTable } from "../handoff/machine.ts";
 import type { Slot } from "../handoff/slot.ts";
+import type { StoreHooks, StoreRecord } from "./application-store.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { vacantInstance } from "./instance.ts";
 import type { GroupedInstanceRecord } from "./instances.ts";
@@ -51,13 +52,14 @@ export interface GenerationRecord {
   readonly cookies: Readonly<Record<string, string>>;
   readonly marks: readonly number[];
   readonly instances: readonly GroupedInstanceRecord[];
-  /** undefined in what an earlier version wrote. */
+  /** undefined in what an earlier version wrote, as the next. */
   readonly traffic?: TrafficRecord;
+  readonly store?: StoreRecord;
   /** As it was when the generation was started: restarts run what was deployed, whatever the file says by now. */
   readonly config: ServiceConfig;
 }
 
-export interface GenerationHooks {
+export interface GenerationHooks extends Pick<StoreHooks, "storeOf"> {
   /** Something that `view` or the snapshot shows has changed. */
   readonly onChange: () => void;
   /** No process of it is left, and its slots are about to be given back. */
@@ -66,12 +68,13 @@ export interface GenerationHooks {
   readonly onEnded: () => void;
 }
 
-/** One that has not begun. */
+/** One that has not begun. `before`: the generation whose place it is to take; null: there is none. */
 export function newGeneration(
   config: ServiceConfig,
   number: number,
   version: string | null,
   instances: number,
+  before: number | null,
   now: number,
 ): GenerationRecord {
   return {
@@ -93,6 +96,7 @@ export function newGeneration(
     cookies: {},
     marks: [],
     instances: Array.from({ length: instances }, (_, index) => vacantInstance(index + 1, now)),
+    store: { heirOf: before, all: [] },
     config,
   };
 }
@@ -107,6 +111,8 @@ export function variablesOf({
     HANDOFF_SERVICE: config.name,
     HANDOFF_GENERATION: String(number),
     HANDOFF_VERSION: version ?? "",
+    // As systemd says it (systemd.exec(5)).
+    ...(config.fdstore.max > 0 && { FDSTORE: String(config.fdstore.max) }),
   };
 }
 

@@ -12,6 +12,7 @@ import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Listener } from "../handoff/listener.ts";
 import { Machine } from "../handoff/machine.ts";
 import type { Candidate } from "./acceptance.ts";
+import { ApplicationStore } from "./application-store.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { reasonOf } from "./errors.ts";
 import { reach } from "./fault.ts";
@@ -26,6 +27,7 @@ import {
   type GenerationRecord,
 } from "./generation-record.ts";
 import type { Instance } from "./instance.ts";
+import { viewOf } from "./generation-view.ts";
 import { planOf } from "./instance-plan.ts";
 import { Instances } from "./instances.ts";
 import { Placements } from "./placements.ts";
@@ -43,6 +45,8 @@ export class Generation {
   readonly config: ServiceConfig;
   readonly startedAt: number;
   readonly traffic: Traffic;
+  /** What its application keeps. */
+  readonly store: ApplicationStore;
   readonly #surroundings: Surroundings;
   readonly #hooks: GenerationHooks;
   readonly #machine: Machine<GenerationState, GenerationEvent>;
@@ -70,6 +74,7 @@ export class Generation {
     this.#surroundings = surroundings;
     this.#machine = new Machine(GENERATION, record.state, record.since);
     this.traffic = new Traffic(record.traffic, () => this.#hooks.onChange());
+    this.store = new ApplicationStore(record, hooks, surroundings);
     this.#facts = factsOf(record);
     this.#placements = new Placements(this.name, record.config.listeners, listeners, record);
     this.#queue = new QueueWatch(this.#placements, hooks.onChange);
@@ -132,20 +137,13 @@ export class Generation {
   }
 
   get view(): CandidateView {
-    return {
-      state: this.state,
-      weight: this.#facts.weight,
-      ready: this.#instances.ready,
-      wanted: this.#instances.staying.length,
-      leaving: this.#instances.leaving,
-      exits: this.#facts.exits,
-      failure: this.#facts.failure,
-      placed: this.#placements.isComplete,
-      verification: this.#proof.state,
-      verificationSince: this.#proof.since,
-      queueSince: this.#queue.since,
-      pinned: this.#facts.pinned,
-    };
+    return viewOf(this.state, {
+      facts: this.#facts,
+      instances: this.#instances,
+      placements: this.#placements,
+      proof: this.#proof,
+      queue: this.#queue,
+    });
   }
 
   get record(): GenerationRecord {
@@ -161,6 +159,7 @@ export class Generation {
       marks: this.#placements.marks,
       instances: this.#instances.records,
       traffic: this.traffic.record,
+      store: this.store.record,
       config: this.config,
     };
   }
@@ -174,13 +173,13 @@ export class Generation {
     this.#begin(async () => {
       await this.#placements.take(slots);
       this.#hooks.onChange();
-      await this.#instances.start();
-      this.#watchReadiness();
+      await this.#startInstances();
     }, "essential");
   }
 
   /** Goes on with the processes that run. What is used is taken out of `kept`. */
   resume(kept: Map<string, Descriptor>): void {
+    this.store.resume(kept);
     if (this.isOver) return;
     this.#instances.resume(kept, this.state === "draining", this.#placements.isComplete);
     if (this.state === "draining") this.#end();
@@ -263,10 +262,13 @@ export class Generation {
   }
 
   #startVacant(): void {
-    this.#begin(async () => {
-      await this.#instances.start();
-      this.#watchReadiness();
-    });
+    this.#begin(() => this.#startInstances());
+  }
+
+  async #startInstances(): Promise<void> {
+    if (this.#instances.all.length > 0) await this.store.begin();
+    await this.#instances.start();
+    this.#watchReadiness();
   }
 
   /** Told by retirement.ts: before the signal goes out, and when it has. */
@@ -322,6 +324,7 @@ export class Generation {
         onReadySaid: (instance) => {
           if (config.ready.by === "notify") this.#ready([instance]);
         },
+        onStore: (request) => this.store.handle(request),
         onLost: ({ code, message }) => {
           this.#facts.exits++;
           this.#facts.failure = { code, message };

@@ -1,5 +1,6 @@
 /** What the instances of one generation are told to run, or who starts them instead. */
 import { dirname, join } from "node:path";
+import type { ApplicationStore } from "./application-store.ts";
 import { accountOf, specificationFor } from "./account.ts";
 import { awaitArrival, externalSpecification, type Member } from "./external.ts";
 import { variablesOf } from "./generation-record.ts";
@@ -9,6 +10,7 @@ import type { Placement } from "./verification.ts";
 
 export interface Planned extends Member {
   readonly placements: readonly Placement[];
+  readonly store: ApplicationStore;
   /** Before it was, somebody waits for it, and not for ever. */
   readonly wasReady: boolean;
 }
@@ -22,7 +24,10 @@ export function planOf(member: Planned, signal: () => AbortSignal, surroundings:
     specification: (extra) =>
       specificationFor(config, version, config.command, { ...variables, ...extra }, true),
     identity: () => accountOf(config).identity,
-    offers: () => member.placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd })),
+    offers: () => [
+      ...member.placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd })),
+      ...member.store.offers,
+    ],
     output: config.output,
     notifyFolder: join(surroundings.runtime, "notify"),
     external: config.external === null ? null : externalPlanOf(member, signal, surroundings),

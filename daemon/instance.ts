@@ -18,7 +18,7 @@ import { launch, type LaunchSpecification, welcome } from "../handoff/launch.ts"
 import { Machine, type TransitionTable } from "../handoff/machine.ts";
 import type { Said } from "../handoff/messages.ts";
 import type { ExitStatus } from "../handoff/native.ts";
-import { NotifySocket } from "../handoff/notify.ts";
+import { NotifySocket, type StoreRequest } from "../handoff/notify.ts";
 import { Process } from "../handoff/process.ts";
 import type { OutputConfig } from "./config/config.ts";
 import { type Arrival, sendAway } from "./door.ts";
@@ -76,6 +76,8 @@ export interface InstanceHooks {
   /** What it says on its channel, and that it has lost that. */
   readonly onSaid: (said: Said) => void;
   readonly onViolation: (why: CodedError) => void;
+  /** FDSTORE=1, FDSTOREREMOVE=1 on the same. Never rejects. */
+  readonly onStore: (request: StoreRequest) => Promise<void>;
   /** The process exists and runs nothing yet: the last moment to write its pid down. */
   readonly onSpawned: () => void;
   /** The process has ended; `failure` says how. `expected` while it is being drained. */
@@ -209,7 +211,7 @@ export class Instance {
         ...output.variables,
       });
       const owner = arrival ?? specification.identity;
-      this.#notify = NotifySocket.open(this.#notifyPath, owner, this.#hooks.onNotify);
+      this.#notify = this.#openNotify(owner);
       await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
       const offers = this.#plan.offers();
       const began = performance.now();
@@ -260,7 +262,10 @@ export class Instance {
     const notify = takeFrom(kept, this.#notifyName);
     const channel = takeFrom(kept, this.#channelName);
     if (channel !== null) this.#program = new ProgramChannel(new Channel(channel), record.said, this.#hooks);
-    if (notify !== null) this.#notify = NotifySocket.resume(this.#notifyPath, notify, this.#hooks.onNotify);
+    if (notify !== null) {
+      const { onNotify, onStore } = this.#hooks;
+      this.#notify = NotifySocket.resume(this.#notifyPath, notify, onNotify, onStore);
+    }
     const found =
       record.pid === null || record.startTime === null
         ? null
@@ -307,10 +312,14 @@ export class Instance {
     try {
       // Its user is that of its folder in /proc (proc(5)), where somebody else has chosen it.
       const owner = this.#plan.external === null ? this.#plan.identity() : statSync(`/proc/${pid}`);
-      this.#notify = NotifySocket.open(this.#notifyPath, owner, this.#hooks.onNotify);
+      this.#notify = this.#openNotify(owner);
     } catch (error) {
       this.#surroundings.log.warn({ err: error, instance: this.id }, "an instance cannot be heard");
     }
+  }
+
+  #openNotify(owner: { readonly uid: number; readonly gid: number } | null): NotifySocket {
+    return NotifySocket.open(this.#notifyPath, owner, this.#hooks.onNotify, this.#hooks.onStore);
   }
 
   #watch(process: Process): void {

@@ -6,6 +6,7 @@
 import type { CodedError } from "../handoff/coded-error.ts";
 import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Said } from "../handoff/messages.ts";
+import type { StoreRequest } from "../handoff/notify.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { endGroup } from "./ending.ts";
 import { instanceExited } from "./errors.ts";
@@ -22,6 +23,7 @@ import type { Surroundings } from "./surroundings.ts";
 export interface InstancesHooks {
   /** READY=1 of an instance. */
   readonly onReadySaid: (instance: Instance) => void;
+  readonly onStore: (request: StoreRequest) => Promise<void>;
   /** A process that ran has ended unexpectedly. */
   readonly onLost: (failure: CodedError) => void;
   /** A process could not be started. */
@@ -263,6 +265,7 @@ export class Instances {
         },
         onSaid: (said) => this.#heard(instance, said),
         onViolation: (why) => this.#surroundings.moves.violated({ ...this.#where, instance }, why),
+        onStore: (request) => this.#hooks.onStore(request),
         onSpawned: () => this.#hooks.onChange(),
         onExit: (failure, expected) => this.#exited(instance, failure, expected),
       },

@@ -1,4 +1,4 @@
-/** Where an instance's output goes. */
+/** Where an instance's standard output and error go. */
 import { openSync } from "node:fs";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { journalStreamOf, openJournal } from "../handoff/journal.ts";

@@ -3,6 +3,7 @@ import type { Deployment } from "../deploy/deployment.ts";
 import { isEnding } from "../deploy/fleet.ts";
 import type { Hold } from "../deploy/hold.ts";
 import type { Listener } from "../handoff/listener.ts";
+import type { ApplicationStore } from "./application-store.ts";
 import type { Generation } from "./generation.ts";
 import type { ServiceRecord, SnapshotStore } from "./snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -19,6 +20,8 @@ export class Roster {
   readonly #listeners: () => ReadonlyMap<string, Listener>;
   readonly #surroundings: Surroundings;
   readonly #generations = new Map<number, Generation>();
+  /** Of those, ended ones from which another one is still to inherit: nobody sees them. */
+  #bequeathing: ReadonlySet<number | null> = new Set();
   /** Who waits for the end of a generation. */
   readonly #endings = new Map<number, () => void>();
   current: number | null = null;
@@ -49,6 +52,15 @@ export class Roster {
   }
 
   get generations(): readonly Generation[] {
+    return this.#known.filter(({ number }) => !this.#bequeathing.has(number));
+  }
+
+  /** What applications keep, those of ended generations included that others are to inherit from. */
+  get stores(): readonly ApplicationStore[] {
+    return this.#known.map(({ store }) => store);
+  }
+
+  get #known(): readonly Generation[] {
     return [...this.#generations.values()];
   }
 
@@ -74,18 +86,27 @@ export class Roster {
     return new Promise((resolve) => this.#endings.set(number, resolve));
   }
 
-  /** Those that have ended, but for those that someone needs. */
+  /** Those that have ended, but for those that someone needs, or is to inherit from. */
   forgetEnded(isNeeded: (number: number) => boolean): void {
-    for (const { isOver, number } of this.generations) {
+    const unneeded: number[] = [];
+    for (const { isOver, number } of this.#known) {
       if (!isOver) continue;
       this.#endings.get(number)?.();
       this.#endings.delete(number);
-      if (!isNeeded(number)) this.#generations.delete(number);
+      if (!isNeeded(number)) unneeded.push(number);
+    }
+    const heirs = this.#known.filter(({ isOver }) => !isOver).map(({ store }) => store.heirOf);
+    this.#bequeathing = new Set(unneeded.filter((number) => heirs.includes(number)));
+    for (const number of unneeded) {
+      if (this.#bequeathing.has(number)) continue;
+      this.#generations.get(number)?.store.close();
+      this.#generations.delete(number);
     }
   }
 
   clear(): void {
     this.current = this.candidate = this.previous = this.hold = null;
+    for (const store of this.stores) store.close();
     this.#generations.clear();
   }
 
@@ -158,7 +179,7 @@ export class Roster {
       instances: this.instances,
       waiting: this.#waiting,
       deploys: this.#deploys(),
-      generations: this.generations.map(({ record }) => record),
+      generations: this.#known.map(({ record }) => record),
     };
   }
 

@@ -101,7 +101,7 @@ export class ServiceFleet implements Fleet {
 
   start({ from, to, version }: Move, instances: number): void {
     const { roster, config } = this.#parts;
-    const generation = this.#create(config(), to, version, instances);
+    const generation = this.#create(config(), to, version, instances, from);
     roster.candidate = to;
     // Where nothing may run beside it, those who wait can only be its own to take.
     generation.start(from === null && config().deploy.strategy === "recreate" ? "weighted" : "free");
@@ -116,6 +116,7 @@ export class ServiceFleet implements Fleet {
       fallback,
       before === null ? roster.version : before.version,
       options.previousInstances,
+      from,
     );
     roster.current = fallback;
     generation.start("weighted");
@@ -181,9 +182,15 @@ export class ServiceFleet implements Fleet {
     this.#parts.deploys().wake(deployment, at);
   }
 
-  #create(config: ServiceConfig, number: number, version: string | null, instances: number): Generation {
+  #create(
+    config: ServiceConfig,
+    number: number,
+    version: string | null,
+    instances: number,
+    before: number | null,
+  ): Generation {
     const { roster, hooks, listeners } = this.#parts;
-    const record = newGeneration(config, number, version, instances, Date.now());
+    const record = newGeneration(config, number, version, instances, before, Date.now());
     const generation = new Generation(record, listeners(), hooks, this.#surroundings);
     roster.add(generation);
     return generation;

@@ -7,6 +7,7 @@ import { assertNotHeld, decideResume, type HoldRequest, type Standing } from "..
 import { decideRollback } from "../deploy/rollback.ts";
 import { decideScale } from "../deploy/scale.ts";
 import type { Listener } from "../handoff/listener.ts";
+import type { ApplicationStore } from "./application-store.ts";
 import type { ServiceConfig } from "./config/config.ts";
 import { deployOptions, type DeployWish } from "./deploy-options.ts";
 import { newDeployment } from "./deploy-request.ts";
@@ -111,6 +112,11 @@ export class Service {
     return this.#roster.generations;
   }
 
+  /** What its applications keep. */
+  get stores(): readonly ApplicationStore[] {
+    return this.#roster.stores;
+  }
+
   /** null: new connections are not held. */
   get held(): Held | null {
     return this.#holding.view;
@@ -131,9 +137,7 @@ export class Service {
   }
 
   /** Looks again at slots that were held by someone when it was last asked. */
-  async reviewHeld(): Promise<void> {
-    await this.#idle.reviewHeld();
-  }
+  readonly reviewHeld = (): Promise<void> => this.#idle.reviewHeld();
 
   // --- coming up ---
 
@@ -275,8 +279,6 @@ export class Service {
     this.#idle.review();
   }
 
-  // --- going down ---
-
   /** Drains and ends everything. New connections wait in an idle slot meanwhile; whoever closes the listeners ends that. */
   async stop(): Promise<void> {
     this.#isStopping = true;
@@ -316,8 +318,6 @@ export class Service {
     for (const part of this.#pausing.toReversed()) part.unpause();
     if (this.state === "stopped" && !this.#isStopping) this.#firstStart.later();
   }
-
-  // --- inside ---
 
   /** In the order in which they hold still; they go on in the other one. */
   get #pausing(): readonly { pause(): Promise<void> | void; unpause(): void }[] {
@@ -371,6 +371,7 @@ export class Service {
       this.#idle.review();
     },
     onGivingBack: (slots) => this.#idle.findHolders(slots),
+    storeOf: (number) => this.#roster.find(number)?.store ?? null,
   };
 
   #weighed(): void {

@@ -245,8 +245,10 @@ export class Supervisor {
   /** Gives everything to the keeper, a new one that holds nothing yet. */
   async #keepAll(): Promise<void> {
     for (const listener of this.#listeners.values()) await listener.keep();
-    const generations = this.services.flatMap((service) => service.generations);
-    for (const instance of generations.flatMap(({ instances }) => instances)) await instance.keep();
+    for (const { generations, stores } of this.services) {
+      const instances = generations.flatMap((generation) => generation.instances);
+      for (const holder of [...instances, ...stores]) await holder.keep();
+    }
   }
 
   /**

@@ -77,16 +77,18 @@ export function bodyOf(lockFile: Descriptor, parts: () => Parts, events: EventLo
       const slots = listeners.flatMap(({ name, slots: own }) =>
         own.map((slot) => [slotName(name, slot.index), slot.fd] as const),
       );
-      const instances = services
-        .flatMap(({ generations }) => generations)
-        .flatMap((generation) => generation.instances)
+      const holders = services
+        .flatMap(({ generations, stores }) => [
+          ...generations.flatMap(({ instances }) => instances),
+          ...stores,
+        ])
         .flatMap(({ descriptors }) => [...descriptors]);
       return new Map([
         ["lock", lockFile.fd],
         ...front.descriptors,
         ...doors.descriptors,
         ...slots,
-        ...instances,
+        ...holders,
       ] as const);
     },
     say,

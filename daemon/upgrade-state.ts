@@ -4,7 +4,7 @@
  *
  *   HANDOFFD_UPGRADE=31     { "format": 1, "version": "0.1.0", "pid": 41, …, "descriptors": { "lock": 17, "slot/web/0": 20, … } }
  *
- * Names are the keeper's (slot/…, notify/…, channel/…), and of what the keeper does not hold: `lock`, `admin/…`, `handoff/…`.
+ * Names are the keeper's (slot/…, notify/…, channel/…, store/…), and of what the keeper does not hold: `lock`, `admin/…`, `handoff/…`.
  */
 import { closeSync, fstatSync, readFileSync, readlinkSync, writeSync } from "node:fs";
 import type { EventLogState } from "../admin-api/events.ts";
@@ -165,7 +165,9 @@ export class Inheritance implements Disposable {
 
   /** What a keeper would have given back. The descriptors are the caller's. */
   takeKept(): Map<string, Descriptor> {
-    const kept = [...this.#descriptors].filter(([name]) => /^(?:slot|notify|channel|handoff)\//u.test(name));
+    const kept = [...this.#descriptors].filter(([name]) =>
+      /^(?:slot|notify|channel|store|handoff)\//u.test(name),
+    );
     for (const [name] of kept) this.#descriptors.delete(name);
     return new Map(kept);
   }

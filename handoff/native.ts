@@ -107,6 +107,10 @@ interface NativeBinding {
   pipe(): [number, number];
   /** flock(LOCK_EX | LOCK_NB); false when another open file holds it. */
   lockFile(fd: number): boolean;
+  /** Whether both are one open file description (F_DUPFD_QUERY, before Linux 6.10 kcmp(2)). EPERM where neither may be asked. */
+  isSameFile(first: number, second: number): boolean;
+  /** Whether poll(2) says POLLHUP or POLLERR of it now. */
+  isHungUp(fd: number): boolean;
 
   // --- sockets ---
   /** type: "stream" | "seqpacket" | "dgram"; always SOCK_CLOEXEC, SOCK_NONBLOCK only when asked. */

@@ -17,21 +17,58 @@ export function parseNotification(bytes: Uint8Array): ReadonlyMap<string, string
   return assignments;
 }
 
+/** FDSTORE=1 or FDSTOREREMOVE=1 (sd_notify(3)). */
+export type StoreRequest =
+  | {
+      readonly do: "store";
+      readonly name: string;
+      /** FDPOLL=0 was not said: one that has hung up is not kept. */
+      readonly isPolled: boolean;
+      /** What is not taken is closed when the request is done. */
+      readonly descriptors: readonly Descriptor[];
+      /** Some were lost on the way: this process is at its RLIMIT_NOFILE. */
+      readonly isTruncated: boolean;
+    }
+  | { readonly do: "remove"; readonly name: string };
+
+/** What descriptors are called that come without FDNAME= (sd_notify(3)). */
+const UNNAMED = "stored";
+
+function storeRequestOf(
+  message: ReadonlyMap<string, string>,
+  descriptors: readonly Descriptor[],
+  isTruncated: boolean,
+): StoreRequest | null {
+  const name = message.get("FDNAME");
+  if (message.get("FDSTOREREMOVE") === "1") return name === undefined ? null : { do: "remove", name };
+  if (message.get("FDSTORE") !== "1") return null;
+  const isPolled = message.get("FDPOLL") !== "0";
+  return { do: "store", name: name ?? UNNAMED, isPolled, descriptors, isTruncated };
+}
+
 const buffer = new Uint8Array(64 * 1024);
+
+type OnMessage = (message: ReadonlyMap<string, string>) => void;
+/** Nothing is read before it is done. Must not reject. */
+type OnStore = (request: StoreRequest) => Promise<void>;
+
+const NO_STORE: OnStore = () => Promise.resolve();
 
 export class NotifySocket {
   readonly path: string;
   readonly #descriptor: Descriptor;
   readonly #poll: NativePoll;
+  readonly #onMessage: OnMessage;
+  readonly #onStore: OnStore;
+  /** A request is under way: what comes after it waits in the socket. */
+  #isBusy = false;
 
-  private constructor(
-    path: string,
-    descriptor: Descriptor,
-    onMessage: (message: ReadonlyMap<string, string>) => void,
-  ) {
+  private constructor(path: string, descriptor: Descriptor, onMessage: OnMessage, onStore: OnStore) {
     this.path = path;
     this.#descriptor = descriptor;
-    this.#poll = new native.Poll(descriptor.fd, () => this.#read(onMessage));
+    this.#onMessage = onMessage;
+    this.#onStore = onStore;
+    this.#poll = new native.Poll(descriptor.fd, () => this.#read());
     this.#poll.start();
     this.#poll.unref();
   }
@@ -40,7 +77,8 @@ export class NotifySocket {
   static open(
     path: string,
     owner: { readonly uid: number; readonly gid: number } | null,
-    onMessage: (message: ReadonlyMap<string, string>) => void,
+    onMessage: OnMessage,
+    onStore: OnStore = NO_STORE,
   ): NotifySocket {
     const descriptor = new Descriptor(native.socket("unix", "dgram", true));
     try {
@@ -52,16 +90,17 @@ export class NotifySocket {
       descriptor.close();
       throw error;
     }
-    return new NotifySocket(path, descriptor, onMessage);
+    return new NotifySocket(path, descriptor, onMessage, onStore);
   }
 
   /** Goes on with a socket that was kept while the daemon was away; what was sent meanwhile is read now. */
   static resume(
     path: string,
     descriptor: Descriptor,
-    onMessage: (message: ReadonlyMap<string, string>) => void,
+    onMessage: OnMessage,
+    onStore: OnStore = NO_STORE,
   ): NotifySocket {
-    return new NotifySocket(path, descriptor, onMessage);
+    return new NotifySocket(path, descriptor, onMessage, onStore);
   }
 
   /** For the keeper; stays this object's. */
@@ -75,8 +114,8 @@ export class NotifySocket {
     rmSync(this.path, { force: true });
   }
 
-  #read(onMessage: (message: ReadonlyMap<string, string>) => void): void {
-    while (this.#descriptor.open) {
+  #read(): void {
+    while (this.#descriptor.open && !this.#isBusy) {
       let received;
       try {
         received = native.receiveMessage(this.#descriptor.fd, buffer, SCM_MAX_FD);
@@ -85,13 +124,36 @@ export class NotifySocket {
         throw error;
       }
       if (received === null) return;
+      const descriptors = received.descriptors.map((fd) => new Descriptor(fd));
+      const message = parseNotification(buffer.subarray(0, received.length));
+      const request = storeRequestOf(message, descriptors, received.descriptorsTruncated);
       try {
-        onMessage(parseNotification(buffer.subarray(0, received.length)));
+        this.#onMessage(message);
       } finally {
-        // Descriptors are not stored here. Closing them after the message has had its effect is also the answer to
-        // BARRIER=1 (sd_notify_barrier(3)): the sender waits until the other end of its pipe is closed.
-        for (const fd of received.descriptors) native.close(fd);
+        // After the message has had its effect: that is also the answer to BARRIER=1 (sd_notify_barrier(3)), whose sender waits until
+        // the other end of its pipe is closed.
+        if (request === null) closeAll(descriptors);
+        else void this.#store(request, descriptors);
       }
     }
   }
+
+  async #store(request: StoreRequest, descriptors: readonly Descriptor[]): Promise<void> {
+    this.#isBusy = true;
+    this.#poll.stop();
+    try {
+      await this.#onStore(request);
+    } finally {
+      closeAll(descriptors);
+      this.#isBusy = false;
+      if (this.#descriptor.open) {
+        this.#poll.start();
+        this.#poll.unref();
+      }
+    }
+  }
+}
+
+function closeAll(descriptors: readonly Descriptor[]): void {
+  for (const descriptor of descriptors) descriptor.close();
 }

@@ -5,7 +5,6 @@ import { type RouteContext, once } from "./context.ts";
 
 const REFUSALS = [
   "CONFIG_INVALID",
-  "CONFIG_NOT_YET",
   "CONFIG_UNREADABLE",
   "TOKENS_INVALID",
   "TOKENS_UNREADABLE",

@@ -31,8 +31,7 @@ const LARGEST_FILE = 1024 * 1024;
 /**
  * Reads a configuration file.
  *
- * @throws CodedError CONFIG_UNREADABLE; CONFIG_INVALID with all that is wrong in `details.problems` (see `Problem`);
- * CONFIG_NOT_YET when nothing is wrong but that some of it is not in this version.
+ * @throws CodedError CONFIG_UNREADABLE; CONFIG_INVALID with all that is wrong in `details.problems` (see `Problem`).
  */
 export function loadConfig(file: string, options: LoadOptions): Config {
   const source = parseYaml(file, readText(file));

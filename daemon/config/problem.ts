@@ -11,7 +11,6 @@ export interface Finding {
   readonly path: Path;
   /** Whether the key itself is wrong, or what it says. */
   readonly at: "key" | "value";
-  readonly code: "CONFIG_INVALID" | "CONFIG_NOT_YET";
   /** What is wrong; why; the way out. */
   readonly message: string;
   /** Allowed, but probably not meant. */
@@ -29,7 +28,6 @@ export interface Place {
 }
 
 export interface Problem {
-  readonly code: Finding["code"];
   /** The keys, as in `services.api.verify[0].timeout`; "" for the whole file. */
   readonly path: string;
   /** Both begin at 1; 0 for what has no place in a file. */
@@ -58,7 +56,6 @@ export class Report {
       path,
       message,
       at: "value",
-      code: "CONFIG_INVALID",
       warning: false,
       origin: null,
       place: null,
@@ -72,10 +69,6 @@ export class Report {
 
   wrongKey(path: Path, message: string): void {
     this.#add(path, message, { at: "key" });
-  }
-
-  notYet(path: Path, message: string): void {
-    this.#add(path, message, { code: "CONFIG_NOT_YET", at: "key" });
   }
 
   wrongSyntax(place: Place, message: string): void {
@@ -104,7 +97,6 @@ function problemOf(finding: Finding, source: Source): Problem {
   const path = formatPath(finding.path);
   const message = path === "" ? finding.message : `${path}: ${finding.message}`;
   return {
-    code: finding.code,
     path,
     line: place?.line ?? 0,
     column: place?.column ?? 0,
@@ -126,8 +118,7 @@ export function warningsOf(report: Report, source: Source): string[] {
 }
 
 /**
- * @throws CodedError CONFIG_INVALID with `details.problems` when there is anything but warnings; CONFIG_NOT_YET when
- * all of it is only not in this version.
+ * @throws CodedError CONFIG_INVALID with `details.problems` when there is anything but warnings.
  */
 export function throwIfWrong(report: Report, source: Source): void {
   const problems = sorted(
@@ -135,12 +126,13 @@ export function throwIfWrong(report: Report, source: Source): void {
     source,
   );
   if (problems.length === 0) return;
-  const code = problems.every((problem) => problem.code === "CONFIG_NOT_YET")
-    ? "CONFIG_NOT_YET"
-    : "CONFIG_INVALID";
   const count = problems.length === 1 ? "one problem" : `${problems.length} problems`;
   const lines = problems.map((problem) => `\n  ${problem.text}`).join("");
-  throw new CodedError(code, `${source.name} has ${count}, and nothing of it was applied:${lines}`, {
-    details: { file: source.name, problems },
-  });
+  throw new CodedError(
+    "CONFIG_INVALID",
+    `${source.name} has ${count}, and nothing of it was applied:${lines}`,
+    {
+      details: { file: source.name, problems },
+    },
+  );
 }

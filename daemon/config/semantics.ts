@@ -4,7 +4,6 @@ import { isAbsolute, join, posix } from "node:path";
 import { parseAddress, SUN_PATH_MAX, type ListenerAddress } from "../../handoff/address.ts";
 import { AccountCheck, type Accounts, type Identity } from "./accounts.ts";
 import { DEFAULTS } from "./defaults.ts";
-import { refuseNotYet } from "./not-yet.ts";
 import { choosePaths, defaultAdminSocket, type ChosenPaths, type Environment } from "./paths.ts";
 import type { Path, Report } from "./problem.ts";
 import { suggestion } from "./suggest.ts";
@@ -47,7 +46,6 @@ export function checkMeaning(draft: ConfigDraft, report: Report, surroundings: S
   if (Object.values(draft.services ?? {}).length === 0) {
     report.warn(["services"], "there is no service; nothing will run; add one, or reload later");
   }
-  refuseNotYet(draft, report);
 }
 
 function kindsOf({ listeners = {} }: ConfigDraft): ListenerKinds {

@@ -1,8 +1,16 @@
 #include "descriptor.h"
 
 #include <fcntl.h>
+#include <linux/kcmp.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+
+// <linux/fcntl.h> of Linux 6.10; Debian 12's headers are older.
+#ifndef F_DUPFD_QUERY
+#define F_DUPFD_QUERY (1024 + 3)
+#endif
 
 namespace handoff {
 
@@ -62,6 +70,33 @@ Status MakePipe(Descriptor* reader, Descriptor* writer) {
   if (::pipe2(ends, O_CLOEXEC) != 0) return Failed("pipe2");
   reader->reset(ends[0]);
   writer->reset(ends[1]);
+  return Ok();
+}
+
+Status IsSameFile(int first, int second, bool* same) {
+  int answer = ::fcntl(first, F_DUPFD_QUERY, second);
+  if (answer >= 0) {
+    *same = answer == 1;
+    return Ok();
+  }
+  if (errno != EINVAL) return Failed("fcntl");
+  const pid_t self = ::getpid();
+  answer = static_cast<int>(::syscall(SYS_kcmp, self, self, KCMP_FILE, first, second));
+  if (answer < 0) return Failed("kcmp");
+  *same = answer == 0;
+  return Ok();
+}
+
+Status IsHungUp(int fd, bool* out) {
+  // POLLHUP, POLLERR and POLLNVAL are always looked for; what has no poll(2) of its own (a plain file) never
+  // says them.
+  pollfd entry{fd, 0, 0};
+  if (Retry([&] { return ::poll(&entry, 1, 0); }) < 0) return Failed("poll");
+  if ((entry.revents & POLLNVAL) != 0) {
+    errno = EBADF;
+    return Failed("poll");
+  }
+  *out = (entry.revents & (POLLHUP | POLLERR)) != 0;
   return Ok();
 }
 

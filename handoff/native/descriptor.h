@@ -51,5 +51,10 @@ Status LockFile(int fd, bool* locked);
 Status MakeMemfd(const std::string& name, Descriptor* out);
 // `*reader` and `*writer` own the two ends.
 Status MakePipe(Descriptor* reader, Descriptor* writer);
+// Whether both are one open file description: fcntl(F_DUPFD_QUERY) since Linux 6.10, before it kcmp(2). Both
+// stay the caller's.
+Status IsSameFile(int first, int second, bool* same);
+// Whether poll(2) says POLLHUP or POLLERR, now. `fd` stays the caller's.
+Status IsHungUp(int fd, bool* out);
 
 }  // namespace handoff

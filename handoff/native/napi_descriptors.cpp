@@ -49,6 +49,18 @@ Napi::Value JsLockFile(const Info& info) {
   return Napi::Boolean::New(info.Env(), locked);
 }
 
+Napi::Value JsIsSameFile(const Info& info) {
+  bool same = false;
+  Check(info.Env(), IsSameFile(Int32(info, 0, "first"), Int32(info, 1, "second"), &same));
+  return Napi::Boolean::New(info.Env(), same);
+}
+
+Napi::Value JsIsHungUp(const Info& info) {
+  bool hung_up = false;
+  Check(info.Env(), IsHungUp(Int32(info, 0, "fd"), &hung_up));
+  return Napi::Boolean::New(info.Env(), hung_up);
+}
+
 }  // namespace
 
 void ExportDescriptors(Napi::Object* exports) {
@@ -60,6 +72,8 @@ void ExportDescriptors(Napi::Object* exports) {
   Export(exports, "memfd", JsMemfd);
   Export(exports, "pipe", JsPipe);
   Export(exports, "lockFile", JsLockFile);
+  Export(exports, "isSameFile", JsIsSameFile);
+  Export(exports, "isHungUp", JsIsHungUp);
 }
 
 }  // namespace handoff

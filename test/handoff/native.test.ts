@@ -215,6 +215,24 @@ describe("descriptors", () => {
     expect(failureOf(() => native.lockFile(NOTHING))).toBe("EBADF of flock");
     rmSync(folder, { recursive: true });
   });
+
+  it("that are one open file are told from two of the same file", () => {
+    const one = own(native.memfd("one"));
+    const same = own(native.duplicate(one));
+    const again = own(openSync(`/proc/self/fd/${one}`, "r"));
+    expect([same, again, one].map((fd) => native.isSameFile(one, fd))).toEqual([true, false, true]);
+    expect(failureOf(() => native.isSameFile(NOTHING, one))).toBe("EBADF of fcntl");
+  });
+
+  it("have hung up when poll(2) says so", () => {
+    const [reader, writer] = native.pipe();
+    own(reader);
+    const file = own(native.memfd("file"));
+    expect([reader, writer, file].map((fd) => native.isHungUp(fd))).toEqual([false, false, false]);
+    native.close(writer);
+    expect(native.isHungUp(reader)).toBe(true);
+    expect(failureOf(() => native.isHungUp(NOTHING))).toBe("EBADF of poll");
+  });
 });
 
 describe("sockets", () => {

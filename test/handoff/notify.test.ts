@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Descriptor } from "../../handoff/descriptor.ts";
 import { native } from "../../handoff/native.ts";
-import { NotifySocket, parseNotification } from "../../handoff/notify.ts";
+import { NotifySocket, parseNotification, type StoreRequest } from "../../handoff/notify.ts";
 import { environment, start } from "../support/processes.ts";
 import { expectTableUnchanged, readable } from "./native-support.ts";
 
@@ -104,11 +104,71 @@ describe("the socket", () => {
     native.close(reader);
   });
 
-  it("closes every descriptor that comes with a message", async () => {
+  it("closes every descriptor that nobody takes", async () => {
     const heard = open();
     using file = new Descriptor(native.memfd("stored"));
     send("FDSTORE=1\nFDNAME=x", Array<number>(200).fill(file.fd));
     expect(await heard.next()).toEqual(["FDSTORE=1", "FDNAME=x"]);
+  });
+
+  describe("of an application that keeps descriptors", () => {
+    /** Each is done when `done` says so. */
+    function openStore(): { requests: StoreRequest[]; done: (() => void)[]; heard: Heard } {
+      const [requests, done, heard]: [StoreRequest[], (() => void)[], Heard] = [[], [], new Heard()];
+      const onStore = (request: StoreRequest): Promise<void> => {
+        requests.push(request);
+        return new Promise((resolve) => done.push(resolve));
+      };
+      opened.push(NotifySocket.open(path, null, heard.hear, onStore));
+      return { requests, done, heard };
+    }
+
+    it.each([
+      ["FDSTORE=1", { do: "store", name: "stored", isPolled: true, isTruncated: false }],
+      ["FDSTORE=1\nFDNAME=a\nFDPOLL=0", { do: "store", name: "a", isPolled: false }],
+      ["FDSTOREREMOVE=1\nFDNAME=a", { do: "remove", name: "a" }],
+    ])("understands %j", async (text, request) => {
+      const { requests, done, heard } = openStore();
+      send(text);
+      await heard.next();
+      done[0]?.();
+      expect(requests).toMatchObject([request]);
+    });
+
+    it.each(["FDSTORE=0", "FDSTOREREMOVE=1", "FDNAME=a", "FDPOLL=0"])(
+      "takes %j for no request",
+      async (text) => {
+        const { requests, heard } = openStore();
+        send(text);
+        await heard.next();
+        expect(requests).toEqual([]);
+      },
+    );
+
+    it("reads nothing, and answers no BARRIER=1, before the request is done; what was taken stays open", async () => {
+      const { requests, done, heard } = openStore();
+      using file = new Descriptor(native.memfd("kept"));
+      const [reader, writer] = native.pipe();
+      using barrier = new Descriptor(reader);
+      native.setNonblocking(barrier.fd, true);
+      send("FDSTORE=1\nFDNAME=a", [file.fd, file.fd]);
+      send("BARRIER=1", [writer]);
+      native.close(writer);
+      expect(await heard.next()).toEqual(["FDSTORE=1", "FDNAME=a"]);
+      const [request] = requests;
+      if (request?.do !== "store") throw new Error("no request");
+      expect(request.descriptors.length).toBe(2);
+      using taken = new Descriptor(request.descriptors[0]?.take() ?? -1);
+      // Two turns of the loop in which the barrier could have been read.
+      for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
+      expect(native.isHungUp(barrier.fd)).toBe(false);
+      done[0]?.();
+      expect(await heard.next()).toEqual(["BARRIER=1"]);
+      await readable(barrier.fd);
+      expect(native.isHungUp(barrier.fd)).toBe(true);
+      expect(native.isSameFile(taken.fd, file.fd)).toBe(true);
+      expect(request.descriptors[1]?.open).toBe(false);
+    });
   });
 
   it("goes on after garbage, and after a message of nothing at all", async () => {

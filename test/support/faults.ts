@@ -9,7 +9,7 @@ import { type Config, type Daemon, startDaemon } from "./daemon.ts";
 import { FdStore } from "./fdstore.ts";
 import { lost, type Losses, startLoad } from "./load.ts";
 import { oneService } from "./one-service.ts";
-import { commandOf as programOf } from "./paths.ts";
+import { commandOf, fixture } from "./paths.ts";
 import { addressOf } from "./ports.ts";
 import { descriptorCount, eventually, withDeadline } from "./processes.ts";
 import type { Deploy, Status } from "./status.ts";
@@ -74,6 +74,8 @@ export class FaultStage implements AsyncDisposable {
   readonly #file: string;
   readonly #store: FdStore | null;
   #versions = 0;
+  /** How often the application began without what it had stored. */
+  #anew = 0;
   /** Descriptors beyond those of slots: of the daemon and of the keeper. */
   #usual: readonly [number, number] | null = null;
 
@@ -92,7 +94,9 @@ export class FaultStage implements AsyncDisposable {
       { command: ["/bin/sh", "-c", "case $HANDOFF_VERSION in bad*) exit 1;; esac"] },
     ];
     const config = oneService({
-      command: programOf("moves-connections.py"),
+      command: ["python3", fixture("stores-then-becomes.py"), ...commandOf("moves-connections.py")],
+      environment: { STORED_ANEW: "{dir}/stored-anew" },
+      fdstore: { max: 1 },
       verify,
       deploy: {
         bake: "200ms",
@@ -153,6 +157,8 @@ export class FaultStage implements AsyncDisposable {
     await this.#store?.clean();
     this.#arm(point);
     ignoring(this.daemon.start());
+    // A stop has ended everything: it stores anew.
+    this.#anew++;
     return { point, losses: [], wrong: await this.#goOn(point) };
   }
 
@@ -245,10 +251,13 @@ export class FaultStage implements AsyncDisposable {
   /** A listener and a service that the file gets, and loses again. */
   async #addAndRemove(): Promise<void> {
     const { listeners, services } = this.#config as Readonly<Record<"listeners" | "services", Config>>;
-    const { command, drain } = services["api"] as Config;
+    const { drain } = services["api"] as Config;
     this.daemon.configure({
       listeners: { ...listeners, more: { address: "tcp:127.0.0.1:0" } },
-      services: { ...services, more: { command, drain, listeners: ["more"], version: "v0" } },
+      services: {
+        ...services,
+        more: { command: commandOf("polite.mjs"), drain, listeners: ["more"], version: "v0" },
+      },
     });
     await this.daemon.api("POST", "/v1/reload");
     await this.daemon.until(
@@ -303,6 +312,9 @@ export class FaultStage implements AsyncDisposable {
       weighted[0]?.weight === 1 &&
       weighted[0].generation === `api/${service?.current ?? 0}`;
     if (!isRight) wrong.push(`the weights are ${JSON.stringify(slots)}`);
+    const anew = readFileSync(`${this.daemon.folder}/stored-anew`, "utf8").split("\n").length - 2;
+    if (anew > this.#anew) wrong.push("what the application had stored was lost");
+    this.#anew = Math.max(this.#anew, anew);
     const orphans = await this.#orphans([this.daemon.pid, instance?.pid ?? 0]);
     if (orphans.length > 0) wrong.push(`left: ${orphans.join(", ")}`);
     const held = await this.#held(slots.length);
@@ -320,7 +332,7 @@ export class FaultStage implements AsyncDisposable {
     let found: readonly string[] = [];
     const find = (): readonly string[] =>
       this.daemon.processes().flatMap((pid) => {
-        const name = commandOf(pid);
+        const name = programOf(pid);
         return known.includes(pid) ||
           pid === this.#store?.pid ||
           name === "" ||
@@ -335,7 +347,7 @@ export class FaultStage implements AsyncDisposable {
   }
 
   async #held(slots: number): Promise<readonly [number, number]> {
-    const isKeeper = (pid: number): boolean => commandOf(pid).startsWith("handoff-keeper");
+    const isKeeper = (pid: number): boolean => programOf(pid).startsWith("handoff-keeper");
     const keeper = this.#store?.pid ?? this.daemon.processes().find((pid) => isKeeper(pid)) ?? 0;
     const count = (): readonly [number, number] => [
       descriptorCount(this.daemon.pid) - slots,
@@ -354,7 +366,7 @@ export class FaultStage implements AsyncDisposable {
   }
 }
 
-function commandOf(pid: number): string {
+function programOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
   } catch {

@@ -125,15 +125,11 @@ describe("a good file", () => {
     expect(loadConfig(file, HOST)).toMatchObject({ file, warnings: [] });
   });
 
-  test("is the design's example, but for what is not in this version", () => {
-    const { code, problems } = refusalOf(() => loadText(DESIGN));
-    expect(code).toBe("CONFIG_NOT_YET");
-    expect(problems.map(({ path }) => path)).toEqual(["services.api.fdstore.max"]);
-    for (const { message } of problems)
-      expect(message).toMatch(/is not in this version; .*; remove it or use /u);
+  test("is the design's example", () => {
+    expect(loadText(DESIGN)).toMatchObject({ services: [{ name: "api", fdstore: { max: 64 } }] });
   });
 
-  test("is read to its end, also what is not in this version", () => {
+  test("is read to its end", () => {
     const origin = { ...HOST, file: null, warnings: [] };
     const { services, admin, metrics } = normalise(parse(DESIGN) as ConfigFile, origin);
     expect(services[0]?.deploy).toMatchObject({
@@ -174,22 +170,6 @@ describe("a good file", () => {
       expect.stringMatching(/handoffd\.yaml:3:3: listeners\.web: no service uses this listener/u),
     ]);
   });
-});
-
-test.each([["descriptors of the application", "fdstore: { max: 1 }"]])(
-  "%s is not in this version",
-  (_, line) => {
-    const text = MINIMAL.replace("[web] }", `[web], ${line} }`);
-    expect(refusalOf(() => loadText(text))).toMatchObject({
-      code: "CONFIG_NOT_YET",
-      problems: [{ line: 5 }],
-    });
-  },
-);
-
-test("what is not in this version may be written when it is the default", () => {
-  const text = MINIMAL.replace("[web] }", "[web], fdstore: { max: 0 } }");
-  expect(loadText(text).services).toHaveLength(1);
 });
 
 test("all the problems of a file are said at once, in the order of the lines", () => {

@@ -59,7 +59,7 @@ export function refusalOrNull(load: () => unknown): Refusal | null {
     load();
     return null;
   } catch (error) {
-    if (!hasCode(error, "CONFIG_INVALID", "CONFIG_NOT_YET", "CONFIG_UNREADABLE")) throw error;
+    if (!hasCode(error, "CONFIG_INVALID", "CONFIG_UNREADABLE")) throw error;
     const { details } = error as typeof error & { details: { problems?: readonly Problem[] } };
     return { code: error.code, message: error.message, problems: details.problems ?? [] };
   }
