@@ -6,6 +6,7 @@ import { tokenCommand } from "./commands/token.ts";
 import { lookOf } from "./look.ts";
 import { renderDiagnosis } from "./render-doctor.ts";
 import { renderVersion, versionFacts } from "./version-facts.ts";
+import { verifyCommand } from "./verify/command.ts";
 
 interface RunOptions {
   readonly config?: string;
@@ -77,6 +78,8 @@ export async function main(argv: readonly string[]): Promise<number> {
       write(json ? JSON.stringify(diagnosis, null, 2) : renderDiagnosis(diagnosis, all, look));
       code = diagnosis.healthy ? 0 : 1;
     });
+
+  verifyCommand(program, (ended) => (code = ended));
 
   program
     .command("version")

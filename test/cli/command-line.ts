@@ -17,15 +17,16 @@ export interface Running {
   readonly ended: Promise<Ended>;
 }
 
-/** Starts `handoffctl` or `handoffd`. `socket` becomes HANDOFFD_SOCKET. */
+/** Starts `handoffctl` or `handoffd`. `socket` becomes HANDOFFD_SOCKET; `extra` is added to the environment. */
 export function command(
   program: "handoffctl" | "handoffd",
   args: readonly string[],
   socket?: string,
+  extra: Readonly<Record<string, string>> = {},
 ): Running {
   if (!existsSync(`${root}/dist/cli/${program}.js`))
     throw new Error("npm run build comes before these tests");
-  const env = environment(socket === undefined ? {} : { HANDOFFD_SOCKET: socket });
+  const env = environment({ ...extra, ...(socket !== undefined && { HANDOFFD_SOCKET: socket }) });
   const process = start(`${root}/bin/${program}`, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   const lines: string[] = [];
   const waiting = new Set<() => void>();

@@ -70,6 +70,10 @@ test.each([
 
 test.each([
   ["no such verb", ["walk"], "unknown command"],
+  ["a verification without a service", ["verify"], "missing required argument 'service'"],
+  ["no deploys", ["verify", "api", "--deploys", "0"], "a whole number from 1"],
+  ["a duration that is none", ["verify", "api", "--late", "soon"], "soon"],
+  ["a configuration that is not there", ["verify", "-c", "/nowhere.yaml", "api"], "cannot be read"],
   ["a listener without a name", ["run", "--listen", "tcp:8080", "--", "true"], "Write NAME=ADDRESS"],
   ["a listener without a command", ["run", "--listen", "web=tcp:8080"], "put it after --"],
   ["a command without a listener", ["run", "--", "true"], "needs a listener"],
