@@ -28,12 +28,20 @@ export interface Adapter {
   next(): Parcel | null;
   /** There is a new way: `next` begins anew. */
   retry(): void;
-  /** Serves a connection of another generation. Its descriptor belongs to the socket that is returned; when this throws, to the caller. */
-  take(arrived: Arrived): Taken;
+  /**
+   * The socket of a connection that another generation has accepted; not read yet, or read in a later turn of the loop. The descriptor
+   * is the socket's; when this throws it is still the caller's.
+   */
+  adopt(fd: number): Socket;
+  /** Goes on with it. When this throws the caller destroys the socket. */
+  serve(socket: Socket, arrived: Arrived): void;
 }
 
-export interface Taken {
-  readonly socket: Socket;
-  /** Writes to the client what the other generation has still to say. */
-  write(late: Uint8Array): void;
+/** A HELLO says no longer one (docs/wire.md). */
+const LONGEST_KIND = 64;
+
+/** null for a listener whose name is too long for it: its connections drain. */
+export function kindOf(protocol: string, listener: string): string | null {
+  const kind = `${protocol}/${listener}`;
+  return Buffer.byteLength(kind) <= LONGEST_KIND ? kind : null;
 }

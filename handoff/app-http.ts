@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
-import type { Adapter, Draining, Taken } from "./app-adapter.ts";
+import { type Adapter, type Draining, kindOf } from "./app-adapter.ts";
 import {
   adopt,
   awaitNoHeaders,
@@ -31,13 +31,15 @@ export class HttpAdapter implements Adapter {
   readonly #sockets = new Set<Socket>();
   /** Of a drain: those that may be idle. */
   readonly #candidates = new Set<Socket>();
+  /** Of a drain: those that are on the way, and nobody's. */
+  readonly #leaving = new WeakSet<Socket>();
   #draining: Draining | null = null;
 
   /** `moves`: whether private parts of Node may be used, and the bytes on the wire are the server's own (no TLS). */
   constructor(server: HttpServer, listener: string, moves: boolean) {
     this.#server = server;
     this.listener = listener;
-    this.kind = moves ? `http/${listener}` : null;
+    this.kind = moves ? kindOf("http", listener) : null;
     server.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once("close", () => {
@@ -77,7 +79,7 @@ export class HttpAdapter implements Adapter {
     for (const socket of this.#candidates) {
       // What is not idle now comes back when its request has ended.
       this.#candidates.delete(socket);
-      if (isIdle(socket)) return this.#parcel(socket);
+      if (!this.#leaving.has(socket) && isIdle(socket)) return this.#parcel(socket);
     }
     return null;
   }
@@ -87,19 +89,21 @@ export class HttpAdapter implements Adapter {
     for (const socket of this.#sockets) this.#candidates.add(socket);
   }
 
-  take({ fd, state }: Arrived): Taken {
-    const socket = adopt(this.#server, fd);
+  adopt(fd: number): Socket {
+    return adopt(this.#server, fd);
+  }
+
+  serve(socket: Socket, { state }: Arrived): void {
     this.#server.emit("connection", socket);
-    if (state[0] !== FRESH[0]) {
-      awaitNoHeaders(socket);
-      closeWhenIdle(socket, this.#server.keepAliveTimeout);
-    }
-    return { socket, write: (late) => void socket.write(late) };
+    if (state[0] === FRESH[0]) return;
+    awaitNoHeaders(socket);
+    closeWhenIdle(socket, this.#server.keepAliveTimeout);
   }
 
   #parcel(socket: Socket): Parcel {
     const isFresh = socket.bytesRead === 0;
     const timeout = socket.timeout ?? 0;
+    this.#leaving.add(socket);
     stopReading(socket);
     socket.setTimeout(0);
     if (isFresh) awaitNoHeaders(socket);
@@ -113,6 +117,7 @@ export class HttpAdapter implements Adapter {
         return null;
       },
       back: () => {
+        this.#leaving.delete(socket);
         if (socket.destroyed) return;
         socket.setTimeout(timeout);
         this.#candidates.add(socket);

@@ -2,11 +2,13 @@
  * Connections on their way from one generation to the next: which routes there are, who is asked next, and what became of it. The
  * daemon has made the routes (a pair of sockets each, by ROUTE on HANDOFF_FD) and is in no way of what travels on them.
  */
+import type { Socket } from "node:net";
 import type { Adapter } from "./app-adapter.ts";
 import { DaemonChannel, type Offered } from "./app-channel.ts";
 import { Route, type Parcel } from "./app-route.ts";
 import { type Arrived, Taker } from "./app-taker.ts";
 import { ITEMS_PER_FRAME } from "./app-wire.ts";
+import { messageOf } from "./coded-error.ts";
 import { native } from "./native.ts";
 
 /** Counters of this process, and whether connections move at all. */
@@ -28,6 +30,7 @@ const REPORT_MS = 20;
 
 export class Moves {
   readonly #adapters: readonly Adapter[];
+  readonly #complain: (what: string) => void;
   readonly #onSettled: () => void;
   readonly #channel: DaemonChannel | null;
   readonly #routes: Route[] = [];
@@ -41,13 +44,15 @@ export class Moves {
   readonly #counts = { taken: 0, given: 0, returned: 0, broken: 0 };
   #told = { given: 0, failed: 0 };
 
-  /** `channel` is HANDOFF_FD, owned from here on. `adapters` may grow. `onSettled`: nothing is under way at the moment. */
+  /** `channel` is HANDOFF_FD, owned from here on. `adapters` may grow. `complain` says on standard error what nobody else would learn. `onSettled`: nothing is under way at the moment. */
   constructor(
     channel: number | null,
     off: string | null,
     adapters: readonly Adapter[],
+    complain: (what: string) => void,
     onSettled: () => void,
   ) {
+    this.#complain = complain;
     this.#adapters = adapters;
     this.#onSettled = onSettled;
     this.#off = channel === null ? (off ?? "there is no handoffd that would make a way") : off;
@@ -194,23 +199,38 @@ export class Moves {
     const held: { fd: number; cookie: bigint; listener: string }[] = [];
     const writers = arrived.map((each) => {
       try {
-        const adapter = this.#find(each.kind);
-        if (adapter === undefined) throw new Error("unreachable: it was accepted");
-        const cookie = native.cookie(each.fd);
-        const taken = adapter.take(each);
-        held.push({ fd: each.fd, cookie, listener: adapter.listener });
+        const { socket, listener } = this.#serve(each);
+        held.push({ fd: each.fd, cookie: native.cookie(each.fd), listener });
         this.#counts.taken += 1;
-        return (late: Uint8Array) => taken.write(late);
-      } catch {
+        return (late: Uint8Array) => {
+          if (!socket.destroyed) socket.write(late);
+        };
+      } catch (error) {
         // Nobody else has it: the client sees it closed, and the counter says so.
-        native.close(each.fd);
         this.#counts.broken += 1;
+        this.#complain(`a connection that came from another generation was closed: ${messageOf(error)}`);
         this.#tellSoon();
         return null;
       }
     });
     this.#channel?.took(held);
     return writers;
+  }
+
+  /** It is served, or closed when this throws. */
+  #serve(arrived: Arrived): { readonly socket: Socket; readonly listener: string } {
+    const adapter = this.#find(arrived.kind);
+    let socket: Socket | undefined;
+    try {
+      if (adapter === undefined) throw new Error("nobody serves it any more");
+      socket = adapter.adopt(arrived.fd);
+      adapter.serve(socket, arrived);
+      return { socket, listener: adapter.listener };
+    } catch (error) {
+      if (socket === undefined) native.close(arrived.fd);
+      else socket.destroy();
+      throw error;
+    }
   }
 
   #tellSoon(): void {

@@ -13,6 +13,8 @@ import { addonProblem, native } from "./native.ts";
 
 interface Handle {
   readonly fd: number;
+  /** As net.Socket believes it: one that does not read is started by the next read(). */
+  readonly reading?: boolean;
   readStart(): number;
   readStop(): number;
 }
@@ -48,8 +50,10 @@ export function stopReading(socket: Socket): void {
   insideOf(socket)._handle?.readStop();
 }
 
+/** After `stopReading`: as before it. Starting what net.Socket will start itself would be EALREADY then, and its end. */
 export function startReading(socket: Socket): void {
-  insideOf(socket)._handle?.readStart();
+  const { _handle: handle } = insideOf(socket);
+  if (handle !== null && handle.reading !== false) handle.readStart();
 }
 
 export function pendingResponse(socket: Socket): ServerResponse | null {

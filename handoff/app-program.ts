@@ -35,12 +35,16 @@ export class Program {
   constructor(environment: NodeJS.ProcessEnv, pid: number) {
     this.#surroundings = takeSurroundings(environment, pid);
     this.#notifier = Notifier.find(environment);
-    this.#drain = new Drain(this.#adapters, (what) => this.#complain(what));
+    this.#drain = new Drain(this.#adapters, (what) => this.complain(what));
     this.#listenToSignals();
   }
 
-  get inherited(): readonly Inherited[] {
-    return this.#surroundings.inherited;
+  get listeners(): readonly Inherited[] {
+    return this.#surroundings.inherited.filter(({ fd }) => isListening(fd));
+  }
+
+  get stored(): readonly Inherited[] {
+    return this.#surroundings.inherited.filter(({ fd }) => !isListening(fd));
   }
 
   get counts(): MoveCounts {
@@ -55,7 +59,7 @@ export class Program {
 
   /** The inherited listening socket of that name, or the first that nobody serves; null: there is none. It is served from here on. */
   claim(name: string | undefined): Inherited | null {
-    const free = this.inherited.filter((each) => !this.#used.has(each.fd) && isListening(each.fd));
+    const free = this.listeners.filter((each) => !this.#used.has(each.fd));
     const found = name === undefined ? free[0] : free.find((each) => each.name === name);
     if (found !== undefined) this.#used.add(found.fd);
     return found ?? null;
@@ -74,17 +78,24 @@ export class Program {
   async #makeMoves(): Promise<Moves> {
     const { channel, channelProblem } = this.#surroundings;
     const off = channel === null ? channelProblem : await whyNothingMoves();
-    this.#made = new Moves(channel, off, this.#adapters, () => this.#drain.changed());
+    this.#made = new Moves(
+      channel,
+      off,
+      this.#adapters,
+      (what) => this.complain(what),
+      () => this.#drain.changed(),
+    );
     if (off !== null) {
-      this.#complain(`connections are not moved to the next generation, they drain: ${off}`);
+      this.complain(`connections are not moved to the next generation, they drain: ${off}`);
       this.status(`connections do not move: ${off}`);
     }
     return this.#made;
   }
 
-  async add(adapter: Adapter, finish: () => Promise<void>): Promise<void> {
+  /** `finish` is called when the last connection has gone. */
+  async add(adapters: readonly Adapter[], finish: () => Promise<void>): Promise<void> {
     const moves = await this.moves();
-    this.#adapters.push(adapter);
+    this.#adapters.push(...adapters);
     this.#finishes.push(finish);
     moves.hello();
   }
@@ -113,7 +124,7 @@ export class Program {
     const sent = this.#last.then(() => notifier.send(state, descriptors, NOTIFY_MS));
     this.#last = sent.catch((error: unknown) => {
       const what = state.split("\n")[0] ?? "";
-      this.#complain(`${what} could not be said to NOTIFY_SOCKET: ${addonProblem ?? messageOf(error)}`);
+      this.complain(`${what} could not be said to NOTIFY_SOCKET: ${addonProblem ?? messageOf(error)}`);
     });
     return this.#last.then(() => undefined);
   }
@@ -142,19 +153,25 @@ export class Program {
   }
 
   async #end(moves: Moves, left: number): Promise<void> {
-    if (left > 0) this.#complain(`${left} connections were still open when the time to drain was over`);
+    if (left > 0) this.complain(`${left} connections were still open when the time to drain was over`);
     moves.end();
     for (const finish of this.#finishes) await finish();
     await this.#last;
     if (this.#options.exit !== false) process.exit();
   }
 
-  #complain(what: string): void {
+  /** One line on standard error. */
+  complain(what: string): void {
     process.stderr.write(`handoffd/app: ${what}\n`);
   }
 }
 
 function isListening(fd: number): boolean {
-  // Without the addon it cannot be asked; systemd's store is not used then either.
-  return addonProblem !== null || native.getOption(fd, SO.SOL_SOCKET, SO.SO_ACCEPTCONN) === 1;
+  // Without the addon it cannot be asked; nothing was stored then either.
+  if (addonProblem !== null) return true;
+  try {
+    return native.getOption(fd, SO.SOL_SOCKET, SO.SO_ACCEPTCONN) === 1;
+  } catch {
+    return false; // ENOTSOCK, or the application has closed it.
+  }
 }

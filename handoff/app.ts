@@ -3,6 +3,7 @@
  * activation, and alone.
  */
 import type { Server } from "node:net";
+import { type Keepable, keep, forget } from "./app-store.ts";
 import type { DrainCallback } from "./app-drain.ts";
 import type { Inherited } from "./app-environment.ts";
 import type { MoveCounts } from "./app-moves.ts";
@@ -13,7 +14,10 @@ import type { Target } from "./app-target.ts";
 export type { DrainCallback, Deadline } from "./app-drain.ts";
 export type { Inherited } from "./app-environment.ts";
 export type { MoveCounts } from "./app-moves.ts";
+export type { SocketMover } from "./app-net.ts";
 export type { ServeOptions } from "./app-serve.ts";
+export type { Keepable } from "./app-store.ts";
+export type { WebSocketMover } from "./app-ws.ts";
 export type { Target } from "./app-target.ts";
 
 let program: Program | null = null;
@@ -33,9 +37,29 @@ export function serve(target: Target, options: ServeOptions = {}): Promise<Serve
   return serveIn(here(), target, options);
 }
 
-/** What this process was given, in order: listening sockets, and what it has stored. The descriptors stay this module's until they are used. */
+/** The listening sockets that this process was given, in order. */
 export function listeners(): readonly Inherited[] {
-  return here().inherited;
+  return here().listeners;
+}
+
+/**
+ * Has the service manager keep a descriptor beyond this process (FDSTORE=1, sd_pid_notify_with_fds(3)): the next one is given it, and
+ * finds it in `stored`. What is kept under that name already stays, too: `unstore` it first. The descriptor stays the caller's.
+ *
+ * Resolves when it was sent; what does not fit (`fdstore.max`, FileDescriptorStoreMax=) is not kept. Throws APP_STORE_NAME, and TypeError.
+ */
+export function store(name: string, what: Keepable): Promise<void> {
+  return keep(here(), name, what);
+}
+
+/** What is kept under that name is let go of. */
+export function unstore(name: string): Promise<void> {
+  return forget(here(), name);
+}
+
+/** What an earlier process has stored, by name and in order: descriptors that are this process's now, and the caller's to use or close. */
+export function stored(): readonly Inherited[] {
+  return here().stored;
 }
 
 /** Says READY=1. `serve` does it unless it is told not to. */

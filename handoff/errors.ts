@@ -122,3 +122,11 @@ export function noSuchListener(name: string, names: readonly string[]): CodedErr
     `no listening socket named "${name}" was given that is not served yet; there are: ${names.join(", ")} (the service's listeners: names them)`,
   );
 }
+
+/** What systemd takes for a name (fdname_is_valid): printable ASCII, no colon, 255 characters at most. */
+export function badStoreName(name: string): CodedError {
+  return new CodedError(
+    "APP_STORE_NAME",
+    `"${name}" is no name for a stored descriptor: 1 to 255 characters of printable ASCII without a colon`,
+  );
+}

@@ -1,0 +1,162 @@
+/** Raw sockets and web sockets go from one generation to the next while they speak, with their state and what was not read. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { describe, expect, it, vi } from "vitest";
+import { Generations, type Generation } from "../support/generations.ts";
+import { root } from "../support/paths.ts";
+import { eventually, start, withDeadline, type Process } from "../support/processes.ts";
+import { expectTableUnchanged } from "./native-support.ts";
+
+expectTableUnchanged();
+vi.setConfig({ testTimeout: 120_000 });
+
+const DEADLINE_MS = 60_000;
+
+interface EchoReport {
+  readonly connections: number;
+  readonly closed: number;
+  readonly corrupt: number;
+  readonly bytes: number;
+  readonly blocked: number;
+  readonly codes: Readonly<Record<string, number>>;
+}
+
+class EchoClients {
+  readonly process: Process;
+  readonly #lines: string[] = [];
+  readonly #started: Promise<unknown>;
+
+  constructor(mode: "net" | "ws", port: number, count: number, slow: number) {
+    const program = `${root}/test/fixtures/echo-client.mjs`;
+    const words = [program, mode, String(port), String(count), String(slow)];
+    this.process = start(process.execPath, words, { stdio: ["ignore", "pipe", "inherit"] });
+    const lines = createInterface({ input: this.process.child.stdout as Readable });
+    lines.on("line", (line) => this.#lines.push(line));
+    this.#started = once(lines, "line");
+  }
+
+  async started(): Promise<void> {
+    await withDeadline(this.#started, DEADLINE_MS, "the clients' connections");
+  }
+
+  async stop(): Promise<EchoReport> {
+    this.process.kill("SIGTERM");
+    await withDeadline(this.process.exit, DEADLINE_MS, "the clients' end");
+    return JSON.parse(this.#lines.at(-1) ?? "") as EchoReport;
+  }
+}
+
+async function moveOften(
+  generations: Generations,
+  first: Generation,
+  times: number,
+  environment: Readonly<Record<string, string>>,
+): Promise<Generation[]> {
+  const old: Generation[] = [];
+  let now = first;
+  for (let count = 0; count < times; count += 1) {
+    old.push(now);
+    const next = await generations.replace(now, "echoes.mjs", { environment });
+    expect(await now.exit()).toEqual({ code: 0, signal: null });
+    now = next;
+  }
+  return old;
+}
+
+it.each(["net", "ws"] as const)(
+  "%s: each connection goes on where it was, four times in a row, blocked and unread ones as well",
+  async (mode) => {
+    await using generations = Generations.open();
+    const environment = { PROTOCOL: mode };
+    const one = await generations.start("echoes.mjs", { environment }).ready();
+    expect(one.kinds).toEqual(mode === "net" ? ["net/web"] : ["http/web", "ws/web"]);
+    const clients = new EchoClients(mode, generations.port, 40, 4);
+    await clients.started();
+    const old = await moveOften(generations, one, 4, environment);
+    const counts = await Promise.all(old.map((each) => each.counts()));
+    expect(counts.map(({ given, returned, broken }) => [given, returned, broken])).toEqual(
+      counts.map(() => [40, 0, 0]),
+    );
+    const report = await clients.stop();
+    expect(report).toMatchObject({ connections: 40, closed: 0, corrupt: 0, codes: {} });
+    expect(report.blocked).toBeGreaterThan(0);
+    expect(old.flatMap(({ errors }) => errors)).toEqual([]);
+  },
+);
+
+it("ws: one that compresses does not move, and is told 1012", async () => {
+  await using generations = Generations.open();
+  // The farewells are spread over a quarter of the time that there is.
+  const environment = { PROTOCOL: "ws", COMPRESSES: "1", HANDOFF_DRAIN_TIMEOUT_MS: "20000" };
+  const one = await generations.start("echoes.mjs", { environment }).ready();
+  const clients = new EchoClients("ws", generations.port, 5, 0);
+  await clients.started();
+  await moveOften(generations, one, 1, environment);
+  expect(await one.counts()).toMatchObject({ given: 0, returned: 0 });
+  expect(await clients.stop()).toMatchObject({ closed: 5, corrupt: 0, codes: { 1012: 5 } });
+});
+
+describe("ws: what the old generation says to one that is on its way", () => {
+  /** A web socket that only listens, by hand: its bytes behind the handshake, as text. */
+  async function listenTo(port: number): Promise<{ heard(): string; close(): void }> {
+    const socket = connect(port, "127.0.0.1");
+    let text = "";
+    socket.on("data", (data: Buffer) => (text += data.toString("latin1")));
+    socket.on("error", () => undefined);
+    socket.write(
+      "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    );
+    await eventually("the handshake", () => text.includes("\r\n\r\n"), DEADLINE_MS);
+    return { heard: () => text.slice(text.indexOf("\r\n\r\n") + 4), close: () => socket.destroy() };
+  }
+  const NEWS = "\x81\x04news";
+
+  async function begin(generations: Generations): Promise<[Generation, Generation]> {
+    const environment = { PROTOCOL: "ws" };
+    const one = await generations.start("echoes.mjs", { environment }).ready();
+    const two = generations.start("echoes.mjs", { environment });
+    return [one, two];
+  }
+
+  it("comes from the new one, whole and once", async () => {
+    await using generations = Generations.open();
+    const [one, starting] = await begin(generations);
+    starting.process.kill("SIGSTOP"); // The client's connection is the first one's.
+    const client = await listenTo(generations.port);
+    starting.process.kill("SIGCONT");
+    const two = await starting.ready();
+    generations.route(one, two);
+    two.process.kill("SIGSTOP");
+    one.process.kill("SIGTERM");
+    await one.stopping();
+    one.process.kill("SIGUSR2");
+    two.process.kill("SIGCONT");
+    await one.exit();
+    await eventually("the news", () => client.heard() === NEWS);
+    two.process.kill("SIGUSR2");
+    await eventually("those of the new one", () => client.heard() === NEWS + NEWS);
+    client.close();
+  });
+
+  it("comes from the old one itself, where the new one dies before it has taken it", async () => {
+    await using generations = Generations.open();
+    const [one, starting] = await begin(generations);
+    starting.process.kill("SIGSTOP");
+    const client = await listenTo(generations.port);
+    starting.process.kill("SIGCONT");
+    const two = await starting.ready();
+    generations.route(one, two);
+    two.process.kill("SIGSTOP");
+    one.process.kill("SIGTERM");
+    await one.stopping();
+    one.process.kill("SIGUSR2");
+    two.process.kill("SIGKILL");
+    await eventually("the news", () => client.heard().startsWith(NEWS), DEADLINE_MS);
+    client.close();
+    await one.exit();
+    expect(await one.counts()).toMatchObject({ given: 0, returned: 1 });
+  });
+});
