@@ -2,7 +2,7 @@
  * Checks requests against schemas.ts and says in one sentence what is wrong and where. Unlike Fastify's own
  * validator it neither removes unknown fields nor changes types: what is not understood is refused.
  */
-import { Ajv, type ErrorObject } from "ajv";
+import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { FastifySchemaCompiler } from "fastify";
 
 import { didYouMean } from "./suggestion.ts";
@@ -13,8 +13,17 @@ const exact = new Ajv(options);
 const fromText = new Ajv({ ...options, coerceTypes: true });
 for (const ajv of [exact, fromText]) ajv.addFormat("date-time", true).addFormat("uri", true);
 
-export const validatorCompiler: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
-  (httpPart === "body" ? exact : fromText).compile(schema);
+/** Compiled when the first request comes that it is for: most daemons are asked a few of all the things that they could be. */
+export const validatorCompiler: FastifySchemaCompiler<object> = ({ schema, httpPart }) => {
+  let fits: ValidateFunction | null = null;
+  const validate: ReturnType<FastifySchemaCompiler<object>> = (data) => {
+    fits ??= (httpPart === "body" ? exact : fromText).compile(schema);
+    const isFit = fits(data);
+    validate.errors = fits.errors ?? null;
+    return isFit;
+  };
+  return validate;
+};
 
 type Complaint = Pick<ErrorObject, "instancePath" | "keyword" | "params"> & {
   readonly message?: string | undefined;

@@ -2,12 +2,11 @@
  * Holds a value against the schema. What does not fit is reported, and left out of the draft that is returned, so
  * that the checks of meaning can look at everything else and all is said at once.
  */
-import { Ajv, type ErrorObject, type SchemaValidateFunction } from "ajv";
-import { messageOf } from "../../handoff/coded-error.ts";
+import type { ErrorObject } from "ajv";
 import { complain, relevant, type Misfit } from "./complaint.ts";
+import { fits } from "./fits.ts";
 import type { Path, Report, Source } from "./problem.ts";
-import { ConfigFileSchema, type ConfigFile } from "./schema.ts";
-import { VALUES, type ValueKind } from "./values.ts";
+import type { ConfigFile } from "./schema.ts";
 
 /** As the type says, but any part may be missing, because it was wrong. */
 export type Draft<T> = T extends readonly (infer Item)[]
@@ -17,23 +16,6 @@ export type Draft<T> = T extends readonly (infer Item)[]
     : T;
 
 export type ConfigDraft = Draft<ConfigFile>;
-
-const readValue: SchemaValidateFunction = (kind: ValueKind, value: string | number): boolean => {
-  // A number where text is needed is said to be one by the check of its type.
-  if (typeof value === "number" && kind !== "weight") return true;
-  try {
-    VALUES[kind](String(value));
-    return true;
-  } catch (error) {
-    readValue.errors = [{ keyword: "x-value", message: messageOf(error), params: {} }];
-    return false;
-  }
-};
-
-const ajv = new Ajv({ allErrors: true, verbose: true, discriminator: true, strictTypes: false });
-ajv.addVocabulary(["x-expected", "x-names", "x-default"]);
-ajv.addKeyword({ keyword: "x-value", type: ["string", "number"], errors: true, validate: readValue });
-const fits = ajv.compile(ConfigFileSchema);
 
 /** Reports every misfit. The draft is a copy, and has the type ConfigFile when nothing was reported. */
 export function validateShape(value: unknown, source: Source, report: Report): ConfigDraft {
