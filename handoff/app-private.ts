@@ -2,7 +2,7 @@
  * The parts of Node that have no public name and without which no connection moves: all of them are here, and `whyNothingMoves` tries
  * them on a connection of its own before anybody relies on them.
  *
- * When is a connection of an HTTP server idle? Its parser is between two messages (a parser that has begun one has a duration), or
+ * When is a connection of an HTTP server idle? Its parser is between two messages (ConnectionsList of src/node_http_parser.cc), or
  * nothing was ever read, and no response is pending. Asking the parser alone is not enough: it calls itself idle while a
  * response is still to come.
  */
@@ -19,12 +19,11 @@ interface Handle {
   readStop(): number;
 }
 
-/** HTTPParser of src/node_http_parser.cc. */
+/** HTTPParser of src/node_http_parser.cc, with what lib/_http_server.js has put on it. */
 interface Parser {
-  /** Milliseconds since the message has begun; 0 between two messages. */
-  duration(): number;
-  /** Takes it out of the server's list of connections, whose headers are awaited for a limited time. A message that begins puts it back. */
-  remove(): void;
+  onIncoming: unknown;
+  incoming: unknown;
+  execute(bytes: Uint8Array): unknown;
 }
 
 interface PrivateSocket {
@@ -60,15 +59,23 @@ export function pendingResponse(socket: Socket): ServerResponse | null {
   return insideOf(socket)._httpMessage ?? null;
 }
 
+/** The parsers of the server that are between two messages. True for as long as nothing is read: in this turn of the loop. */
+export function idleParsers(server: Server): ReadonlySet<unknown> {
+  const name = Object.getOwnPropertySymbols(server).find(({ description }) => description === CONNECTIONS);
+  if (name === undefined) throw new Error("a server does not know its connections");
+  const { [name]: connections } = server as unknown as Record<symbol, { idle(): unknown[] }>;
+  return new Set(connections?.idle());
+}
+
 /** Whether an HTTP/1.1 connection could be served by another process from here on, without either end noticing. */
-export function isIdle(socket: Socket): boolean {
+export function isIdle(socket: Socket, idle: ReadonlySet<unknown>): boolean {
   const { _handle: handle, parser } = insideOf(socket);
   return (
     !socket.destroyed &&
     handle !== null &&
     parser !== null &&
     parser !== undefined &&
-    (socket.bytesRead === 0 || parser.duration() === 0) &&
+    (socket.bytesRead === 0 || idle.has(parser)) &&
     pendingResponse(socket) === null &&
     socket.writableLength === 0 &&
     !socket.writableEnded &&
@@ -76,9 +83,28 @@ export function isIdle(socket: Socket): boolean {
   );
 }
 
-/** Its headers are not awaited any more, as those of a connection between two requests are not. */
-export function awaitNoHeaders(socket: Socket): void {
-  insideOf(socket).parser?.remove();
+/**
+ * Makes a new connection one between two requests, which it is: else its headers would be awaited from now on, and it would be
+ * told 408 for saying nothing. Its parser is shown a request that nobody else hears of.
+ */
+export function rest(socket: Socket): void {
+  const { parser } = insideOf(socket);
+  if (parser === null || parser === undefined)
+    throw new Error("a connection of an HTTP server has no parser");
+  const { onIncoming } = parser;
+  parser.onIncoming = () => 0;
+  try {
+    parser.execute(Buffer.from(ASK));
+  } finally {
+    parser.onIncoming = onIncoming;
+    parser.incoming = null;
+  }
+}
+
+/** While a connection is nobody's, nothing is written to it: not the 408 either, for which its time may be over just now. */
+export function mute(socket: Socket, on: boolean): void {
+  if (on) Object.assign(socket, { write: () => true, end: () => socket });
+  else for (const name of ["write", "end"]) Reflect.deleteProperty(socket, name);
 }
 
 /** A connection of `server` that another process has accepted, as net.Server makes one of its own (onconnection, lib/net.js). Reads at once. */
@@ -96,6 +122,8 @@ export function adopt(server: Server, fd: number, options: { readonly paused?: b
   insideOf(socket).server = server;
   return socket;
 }
+
+const CONNECTIONS = "http.server.connections";
 
 const TRIAL_MS = 5000;
 const ASK = "GET / HTTP/1.1\r\nHost: handoffd\r\n\r\n";
@@ -125,7 +153,7 @@ async function tryOut(abort: AbortSignal): Promise<string | null> {
   };
   const server = createServer((request, response) => {
     check(pendingResponse(request.socket) === response, "a socket does not know its response");
-    check(!isIdle(request.socket), "a connection with a pending response looks idle");
+    check(!isIdle(request.socket, idleParsers(server)), "a connection with a pending response looks idle");
     response.end("moved");
   });
   server.on("connection", (socket) => seen.push(socket));
@@ -141,20 +169,24 @@ async function tryOut(abort: AbortSignal): Promise<string | null> {
     await until(() => seen.length === 1);
     const [first] = seen;
     if (first === undefined) return "no connection came";
-    check(isIdle(first), "a connection on which nothing was said does not look idle");
+    check(isIdle(first, idleParsers(server)), "a connection on which nothing was said does not look idle");
     client.write(ASK.slice(0, -2));
     await until(() => first.bytesRead > 0);
-    check(!isIdle(first), "a connection with half a request looks idle");
+    check(!isIdle(first, idleParsers(server)), "a connection with half a request looks idle");
     client.write(ASK.slice(-2));
     await until(() => answers === 1 && pendingResponse(first) === null);
-    check(isIdle(first), "a connection between two requests does not look idle");
+    check(isIdle(first, idleParsers(server)), "a connection between two requests does not look idle");
     const fd = descriptorOf(first);
     if (fd === null || fd < 3) return "a socket does not know its descriptor";
     stopReading(first);
     client.write(ASK);
     const second = adopt(server, native.duplicate(fd));
     server.emit("connection", second);
-    awaitNoHeaders(second);
+    rest(second);
+    check(
+      idleParsers(server).size === 2,
+      "a connection that was made one between two requests does not look it",
+    );
     first.destroy();
     await until(() => answers === 2 || wrong.length > 0);
     check(second.bytesRead === ASK.length, "a socket reads on although it was stopped");

@@ -155,7 +155,7 @@ describe("under systemd's socket activation", () => {
 it("a Node whose private parts are other ones is found out at the start, and said three times", async () => {
   await using generations = Generations.open();
   const preload = `${folder}/another-node.cjs`;
-  writeFileSync(preload, 'delete require("node:_http_common").HTTPParser.prototype.duration;\n');
+  writeFileSync(preload, 'delete require("node:_http_common").HTTPParser.prototype.execute;\n');
   const one = await generations
     .start("moves.mjs", { environment: { NODE_OPTIONS: `--require=${preload}` } })
     .ready();
@@ -165,7 +165,7 @@ it("a Node whose private parts are other ones is found out at the start, and sai
   await one.stopping();
   expect(tally(await askAll(all))).toEqual({ "v1 close": 5 });
   await one.exit();
-  const off = expect.stringContaining("duration is not a function") as string;
+  const off = expect.stringContaining("execute is not a function") as string;
   expect(await one.counts()).toMatchObject({ off, given: 0 });
   expect(one.errors).toContainEqual(off);
   expect(one.notes.map((note) => note.get("STATUS"))).toContainEqual(off);

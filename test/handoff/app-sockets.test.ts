@@ -133,11 +133,12 @@ describe("ws: what the old generation says to one that is on its way", () => {
     one.process.kill("SIGTERM");
     await one.stopping();
     one.process.kill("SIGUSR2");
+    await eventually("the old one's words", () => one.lines.includes("news"), DEADLINE_MS);
     two.process.kill("SIGCONT");
     await one.exit();
-    await eventually("the news", () => client.heard() === NEWS);
+    await eventually("the news", () => client.heard() === NEWS, DEADLINE_MS);
     two.process.kill("SIGUSR2");
-    await eventually("those of the new one", () => client.heard() === NEWS + NEWS);
+    await eventually("those of the new one", () => client.heard() === NEWS + NEWS, DEADLINE_MS);
     client.close();
   });
 
@@ -153,6 +154,7 @@ describe("ws: what the old generation says to one that is on its way", () => {
     one.process.kill("SIGTERM");
     await one.stopping();
     one.process.kill("SIGUSR2");
+    await eventually("the old one's words", () => one.lines.includes("news"), DEADLINE_MS);
     two.process.kill("SIGKILL");
     await eventually("the news", () => client.heard().startsWith(NEWS), DEADLINE_MS);
     client.close();

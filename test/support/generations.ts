@@ -21,7 +21,7 @@ const WAIT_MS = 60_000;
 const decoder = new TextDecoder();
 
 export interface GenerationOptions {
-  /** The node that runs it. Default: the one that runs the tests. */
+  /** The node that runs it. Default: HANDOFFD_TEST_NODE, or the one that runs the tests. */
   readonly node?: string;
   readonly environment?: Readonly<Record<string, string>>;
   /** Further descriptors, from 5 on. */
@@ -143,7 +143,10 @@ export class Generations implements AsyncDisposable {
     const notes: ReadonlyMap<string, string>[] = [];
     const socket = NotifySocket.open(path, null, (message) => notes.push(message));
     const [program, ...args] = commandOf(name);
-    const command = [program === process.execPath ? (options.node ?? program) : program, ...args];
+    const command = [
+      program === process.execPath ? (options.node ?? process.env["HANDOFFD_TEST_NODE"] ?? program) : program,
+      ...args,
+    ];
     const launched = start("python3", [`${root}/test/fixtures/by-hand.py`, "nonblocking", ...command], {
       stdio: ["ignore", "pipe", "pipe", this.#listener.fd, child.fd, ...(options.more ?? [])],
       env: environment({
@@ -166,6 +169,8 @@ export class Generations implements AsyncDisposable {
     const [a, b] = native.seqpacketPair();
     using sends = new Descriptor(a);
     using takes = new Descriptor(b);
+    // It was said before READY=1, on another socket.
+    to.channel.hearAll();
     this.offer(to, "take", takes, from.number, []);
     this.offer(from, "send", sends, to.number, to.kinds);
   }
