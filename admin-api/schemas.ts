@@ -124,6 +124,7 @@ export const GenerationEvidence = Type.Object({
   peak: nullable(count("The most open connections at any time at which they were counted")),
   atEnd: nullable(count("Open connections when it was told to end")),
   cut: nullable(count("Open connections when its processes were killed; 0 when they ended by themselves")),
+  moved: Type.Optional(count("Connections that others took over when it ended; absent: none")),
   endedBy: nullable(Type.String({ description: "Who ended it by hand" })),
 });
 export type GenerationEvidence = Static<typeof GenerationEvidence>;

@@ -52,11 +52,12 @@ function renderDetails({ id, phases, evidence, reason }: Deploy): readonly strin
 }
 
 function renderEvidence(evidence: GenerationEvidence): readonly string[] {
-  const { generation, atShift, peak, atEnd, cut, endedBy } = evidence;
+  const { generation, atShift, peak, atEnd, moved = null, cut, endedBy } = evidence;
   const known = [
     [atShift, "when traffic moved"],
     [peak, "at most"],
     [atEnd, "when told to end"],
+    [moved, "moved"],
     [cut, "cut"],
   ] as const;
   const counts = known.flatMap(([count, when]) => (count === null ? [] : [`${count} ${when}`]));

@@ -10,6 +10,7 @@ import { Runner } from "../deploy/runner.ts";
 import { gather, isCounted, type Remembered } from "./evidence.ts";
 import type { Generation } from "./generation.ts";
 import { openOf } from "./marks.ts";
+import { movedFrom } from "./moves.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { deployBody } from "./view.ts";
 
@@ -203,7 +204,7 @@ export class Deploys {
         if (generation === undefined) return null;
         const open = openOf(generation.marks, connections);
         generation.traffic.seen(open);
-        return { open, traffic: generation.traffic.record };
+        return { open, traffic: generation.traffic.record, moved: movedFrom(generation.instances).moved };
       }),
     };
   }

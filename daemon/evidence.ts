@@ -10,6 +10,8 @@ export interface GenerationEvidence {
   readonly peak: number | null;
   readonly atEnd: number | null;
   readonly cut: number | null;
+  /** Of those at its end, how many others have taken; absent: none. */
+  readonly moved?: number;
   readonly endedBy: string | null;
 }
 
@@ -29,6 +31,8 @@ export interface Remembered extends Deployment {
 export interface Counted {
   readonly open: number | null;
   readonly traffic: TrafficRecord;
+  /** Connections that others have taken from it. */
+  readonly moved: number;
 }
 
 /** Whether a deploy that enters this phase is worth a count of its generations' connections: twice, or thrice, a deploy. */
@@ -49,12 +53,14 @@ export function gather(
   const of = (generation: number, known: GenerationEvidence | null | undefined): GenerationEvidence => {
     const counted = count(generation);
     const traffic = counted?.traffic;
+    const moved = counted?.moved ?? known?.moved ?? 0;
     return {
       generation,
       atShift: known?.atShift ?? (isShift ? (counted?.open ?? null) : null),
       peak: traffic?.peak ?? known?.peak ?? null,
       atEnd: traffic?.atEnd ?? known?.atEnd ?? null,
       cut: traffic?.cut ?? known?.cut ?? null,
+      ...(moved > 0 && { moved }),
       endedBy: traffic?.ended?.by ?? known?.endedBy ?? null,
     };
   };

@@ -201,7 +201,8 @@ export class Moves {
   }
 }
 
-function movedFrom(instances: readonly Instance[]): { readonly moved: number; readonly failed: number } {
+/** By their own word. */
+export function movedFrom(instances: readonly Instance[]): Pick<SaidRecord, "moved" | "failed"> {
   const all = instances.map(({ said }) => said);
   const sum = (of: (said: SaidRecord) => number): number => all.reduce((so, each) => so + of(each), 0);
   return { moved: sum(({ moved }) => moved), failed: sum(({ failed }) => failed) };

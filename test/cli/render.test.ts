@@ -141,7 +141,7 @@ test("a deploy of the history shows how long its phases took, its connections an
     ],
     evidence: {
       candidate: { generation: 4, atShift: 0, peak: 7, atEnd: null, cut: null, endedBy: null },
-      previous: { generation: 3, atShift: 12, peak: 15, atEnd: 9, cut: 2, endedBy: "uid 7" },
+      previous: { generation: 3, atShift: 12, peak: 15, atEnd: 9, moved: 4, cut: 2, endedBy: "uid 7" },
     },
   };
   expect(renderHistory([deploy], NOW + 3_600_000).split("\n")).toEqual([
@@ -150,7 +150,7 @@ test("a deploy of the history shows how long its phases took, its connections an
     "",
     "api-4: starting 1.2 s, verifying 16 ms, baking 1 min",
     "api-4: connections of generation 3: 12 when traffic moved, 15 at most",
-    "api-4:   9 when told to end, 2 cut, ended by uid 7",
+    "api-4:   9 when told to end, 4 moved, 2 cut, ended by uid 7",
     "api-4: connections of generation 4: 0 when traffic moved, 7 at most",
     "api-4: A reason.",
   ]);

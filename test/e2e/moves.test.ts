@@ -6,12 +6,15 @@ import { afterEach, expect, test, vi } from "vitest";
 import { type Config, type Daemon, startDaemon } from "../support/daemon.ts";
 import { type Load, lost, type Report, startLoad } from "../support/load.ts";
 import { oneService } from "../support/one-service.ts";
-import { commandOf } from "../support/paths.ts";
+import { commandOf, root } from "../support/paths.ts";
 import { type Address, addressOf } from "../support/ports.ts";
 import { eventually } from "../support/processes.ts";
 import { NOTHING } from "../support/stage.ts";
+import type { Deploy } from "../support/status.ts";
 
 vi.setConfig({ testTimeout: 90_000 });
+
+const APPLICATION = "moves-connections.py";
 
 let daemon: Daemon;
 let address: Address;
@@ -20,7 +23,7 @@ async function open(service: Config = {}): Promise<void> {
   daemon = await startDaemon({
     config: {
       ...oneService({
-        command: commandOf("moves-connections.py"),
+        command: commandOf(APPLICATION),
         ready: { by: "notify" },
         drain: { timeout: "60s" },
         ...service,
@@ -46,10 +49,11 @@ function alone(): Promise<unknown> {
   return daemon.until("one generation", ({ services: [service] }) => service?.generations.length === 1);
 }
 
-async function deploy(version: string): Promise<void> {
-  const { phase, reason } = await daemon.deploy(version);
-  expect({ phase, reason }).toEqual({ phase: "succeeded", reason: null });
+async function deploy(version: string): Promise<Deploy> {
+  const ended = await daemon.deploy(version);
+  expect({ phase: ended.phase, reason: ended.reason }).toEqual({ phase: "succeeded", reason: null });
   await alone();
+  return ended;
 }
 
 /** What the daemon has written down of the service. */
@@ -120,7 +124,9 @@ test("a deploy closes no connection: each goes to the next generation, and is co
   });
   await using quiet = await idle(200);
   await busy.settled;
-  for (const version of ["v1", "v2"]) await deploy(version);
+  await deploy("v1");
+  const previous = { generation: 2, atEnd: 216, moved: 216, cut: 0 };
+  expect(await deploy("v2")).toMatchObject({ evidence: { previous } });
   expect((await daemon.service()).generations[0]?.connections).toBe(216);
   expectSame(await busy.stop(), 16);
   expectSame(await quiet.stop(), 200);
@@ -266,4 +272,24 @@ test("an instance knows how it will be told to end, and how long it has then", a
   expect(environment).toContain("\nHANDOFF_DRAIN_TIMEOUT_MS=7000\n");
   socket.destroy();
   await deploy("v1");
+});
+
+test("connections of instances that someone else starts move like all others", async () => {
+  const launcher = `${root}/build/Release/handoff-exec`;
+  const place = "{generation}-{instance}";
+  const start = '"$0" --socket "$1" --place "$2" -- "$3" "$4" </dev/null & echo $! > "$1.$2.pid"';
+  const stop = 'kill -TERM "$(cat "$0.$1.pid")" || true';
+  await open({
+    command: undefined,
+    instances: 2,
+    external: {
+      allow: { uid: process.getuid?.() ?? 0 },
+      start: ["/bin/sh", "-c", start, launcher, "{dir}/run/api.sock", place, ...commandOf(APPLICATION)],
+      stop: ["/bin/sh", "-c", stop, "{dir}/run/api.sock", place],
+    },
+  });
+  await using quiet = await idle(20);
+  await deploy("v1");
+  expectSame(await quiet.stop(), 20);
+  expect(await moved()).toBe(20);
 });
