@@ -185,7 +185,7 @@ function linksOf(pid: number): string[] {
 
 /**
  * Running processes that provably belong to `folder`, a test's own: its path stands in their command line or
- * environment, or they hold a unix socket that is bound in it. Never the test itself.
+ * environment (nginx writes over both), they run in it, or they hold a unix socket that is bound in it. Never the test itself.
  */
 export function processesOf(folder: string): number[] {
   const inodes = new Set(
@@ -198,8 +198,18 @@ export function processesOf(folder: string): number[] {
   return allPids().filter((pid) => {
     if (pid === process.pid || !alive(pid)) return false;
     const words = `${read(`/proc/${pid}/cmdline`) ?? ""}\0${read(`/proc/${pid}/environ`) ?? ""}`;
-    return words.includes(folder) || (inodes.size > 0 && linksOf(pid).some((link) => inodes.has(link)));
+    if (words.includes(folder) || `${folderOf(pid)}/`.startsWith(`${folder}/`)) return true;
+    return inodes.size > 0 && linksOf(pid).some((link) => inodes.has(link));
   });
+}
+
+/** The folder in which the process runs; "" when it has ended. */
+function folderOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return "";
+  }
 }
 
 /** Kills by pid, again and again until `find` finds nobody: a supervisor may be starting another one meanwhile. */

@@ -4,8 +4,8 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { cache } from "../cache.ts";
 import { end, environment, start, withDeadline } from "../processes.ts";
 
 /** Debian's releases, by the version of systemd that they have. */
@@ -40,7 +40,6 @@ function isFound(tool: string): boolean {
 
 /** The folder of such a root; builds it where it is not there. */
 export async function rootOf(version: SystemdVersion): Promise<string> {
-  const cache = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "handoffd-tests");
   const folder = join(cache, `systemd-${version}-${EDITION}`);
   if (existsSync(folder)) return folder;
   mkdirSync(cache, { recursive: true });
