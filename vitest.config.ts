@@ -24,6 +24,7 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           fileParallelism: false,
+          maxConcurrency: 3,
           maxWorkers: 1,
           setupFiles,
           sequence: { groupOrder: 1 },

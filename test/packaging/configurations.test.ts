@@ -6,6 +6,8 @@ import { describe, expect, it } from "vitest";
 import type { Accounts } from "../../daemon/config/accounts.ts";
 import type { Config } from "../../daemon/config/config.ts";
 import { loadConfig } from "../../daemon/config/load.ts";
+import { SERVER_NAMES } from "../support/server-table.ts";
+import { folderOf } from "../support/servers.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -56,6 +58,14 @@ describe("the configurations that people copy", () => {
       allow: { uids: [0], gids: [] },
       start: ["/etc/handoffd/start-container", "{version}", "{generation}-{instance}"],
     });
+  });
+
+  it.each(SERVER_NAMES)("include one for %s that the daemon takes without a remark", (name) => {
+    const accounts = { ...NOBODY, lookupGroup: (group: string) => (group === "www-data" ? 33 : null) };
+    const file = join(root, folderOf(name), "handoffd.yaml");
+    const config = loadConfig(file, { environment: {}, accounts });
+    expect(config.warnings).toEqual([]);
+    expect(config.services.map((service) => service.version)).toEqual(config.services.map(() => "1"));
   });
 
   it("include those of the page about moving traffic, in a service around them", () => {

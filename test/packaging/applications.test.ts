@@ -1,0 +1,64 @@
+/** docs/applications.md, compared with the examples that it speaks of. */
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { root } from "../support/paths.ts";
+import { SERVER_NAMES, type ServerName, serverOf } from "../support/server-table.ts";
+import { exampleOf, folderOf } from "../support/servers.ts";
+
+interface Row {
+  readonly command: string;
+  readonly takes: string;
+  readonly signal: string;
+}
+
+const page = readFileSync(`${root}/docs/applications.md`, "utf8");
+
+/** The rows of the page's table, by the server's name. */
+const rows = new Map(
+  [...page.matchAll(/^\| \[([a-z-]+)\]\(#\1\) +\|(.*)\|$/gm)].map(([, name = "", rest = ""]) => {
+    const [command = "", takes = "", signal = ""] = rest.split("|").map((cell) => cell.trim());
+    return [name, { command: command.replaceAll("`", ""), takes, signal } satisfies Row];
+  }),
+);
+
+function rowOf(name: ServerName): Row {
+  const row = rows.get(name);
+  if (row === undefined) throw new Error(`the page's table has no row for ${name}`);
+  return row;
+}
+
+/** The service that is deployed. */
+function serviceOf(name: ServerName) {
+  const service = exampleOf(name).services[serverOf(name).service];
+  if (service === undefined) throw new Error(`the example of ${name} has no such service`);
+  return service;
+}
+
+/** As it would be typed in the example's own folder. */
+function typed(name: ServerName): string {
+  return serviceOf(name)
+    .command.map((word) => word.replace(`${folderOf(name)}/`, "").replace(folderOf(name), "."))
+    .map((word) => word.replace(`/tmp/handoffd-${name}`, "."))
+    .map((word) => (/[ ;]/.test(word) ? `'${word}'` : word))
+    .join(" ");
+}
+
+describe("the page about applications", () => {
+  it("has a row, and the checkout an example, for each server that the tests deploy", () => {
+    expect([...rows.keys()]).toEqual(SERVER_NAMES);
+    expect(readdirSync(`${root}/examples/servers`).sort()).toEqual([...SERVER_NAMES].sort());
+  });
+
+  it.each(SERVER_NAMES)(
+    "shows the command of %s, its signal and its variables as the example has them",
+    (name) => {
+      const { environment = {}, drain } = serviceOf(name);
+      const { command, takes, signal } = rowOf(name);
+      expect(command).toBe(typed(name));
+      expect(signal).toBe(drain?.signal);
+      for (const [variable, value] of Object.entries(environment)) {
+        expect(takes).toContain(`\`${variable}="${value}"\``);
+      }
+    },
+  );
+});
