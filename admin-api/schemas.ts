@@ -80,6 +80,7 @@ export const Instance = Type.Object({
   pid: nullable(Type.Integer({ description: "null while no process runs" })),
   state: GenerationState,
   restarts: count("How often it came back after an unexpected exit"),
+  status: Type.Optional(Type.String({ description: "What it last said of itself (STATUS=, sd_notify(3))" })),
 });
 export type Instance = Static<typeof Instance>;
 

@@ -30,14 +30,14 @@ export interface Candidate {
 
 /**
  * Returns when one of the candidate's processes has accepted a pinned connection on the slot. Throws
- * GENERATION_NOT_ACCEPTING, with what its processes do instead, at the deadline (performance.now(), milliseconds); the
+ * GENERATION_NOT_ACCEPTING, with what its processes do instead, at the deadline (performance.now(), milliseconds), which may be put off; the
  * signal's reason when that is aborted.
  */
 export async function proveAccepting(
   listener: Listener,
   slot: Slot,
   candidate: Candidate,
-  deadline: number,
+  deadline: () => number,
   signal: AbortSignal,
 ): Promise<void> {
   using _pins = listener.honourPins();
@@ -50,7 +50,7 @@ export async function proveAccepting(
   try {
     for (let taken = 0; ;) {
       signal.throwIfAborted();
-      if (performance.now() > deadline) {
+      if (performance.now() > deadline()) {
         listener.assertAlone(); // One that binds our own address by itself is told so.
         throw fail(whyNot(listener, slot, candidate));
       }
@@ -78,11 +78,11 @@ export async function proveAccepting(
 async function knock(
   listener: Listener,
   slot: Slot,
-  deadline: number,
+  deadline: () => number,
   fail: (why: string) => Error,
 ): Promise<Socket> {
   try {
-    const socket = await connectPinned(listener.probe(slot), Math.max(1, deadline - performance.now()));
+    const socket = await connectPinned(listener.probe(slot), Math.max(1, deadline() - performance.now()));
     // Or its end would not be noticed.
     socket.resume();
     return socket;

@@ -8,7 +8,7 @@ import { launch } from "../handoff/launch.ts";
 import type { Process } from "../handoff/process.ts";
 import { Settling } from "../handoff/settle.ts";
 import { specificationFor } from "./account.ts";
-import { endGroup, pause } from "./ending.ts";
+import { endGroup, pause, within } from "./ending.ts";
 import { noCommand } from "./errors.ts";
 import type { Generation } from "./generation.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -90,7 +90,7 @@ async function run(
     const settling = new Settling(listener, slot);
     const deadline = Date.now() + config.ready.timeoutMs;
     while (settling.look().queued > 0 && !process.exited && Date.now() < deadline) await pause(LOOK_MS);
-    await endGroup(process, config.drain.signal, Date.now() + config.drain.timeoutMs, () => undefined);
+    await endGroup(process, config.drain.signal, within(config.drain.timeoutMs), () => undefined);
   } finally {
     acceptors.delete(process);
   }

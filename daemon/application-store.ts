@@ -13,7 +13,7 @@
  */
 import type { Reason } from "../deploy/deployment.ts";
 import { messageOf } from "../handoff/coded-error.ts";
-import { Descriptor } from "../handoff/descriptor.ts";
+import { Descriptor, takeFrom } from "../handoff/descriptor.ts";
 import type { Offer } from "../handoff/grant.ts";
 import { native } from "../handoff/native.ts";
 import type { StoreRequest } from "../handoff/notify.ts";
@@ -102,10 +102,8 @@ export class ApplicationStore {
   /** Takes what is its own out of `kept`. What the keeper has lost is lost: an application has it perhaps, or makes it anew. */
   resume(kept: Map<string, Descriptor>): void {
     for (const record of this.#known) {
-      const descriptor = kept.get(this.#keeperName(record.id));
-      if (descriptor === undefined) continue;
-      kept.delete(this.#keeperName(record.id));
-      this.#all.push({ ...record, descriptor });
+      const descriptor = takeFrom(kept, this.#keeperName(record.id));
+      if (descriptor !== null) this.#all.push({ ...record, descriptor });
     }
   }
 

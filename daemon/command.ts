@@ -6,7 +6,7 @@ import { launch, launchFailure, type LaunchSpecification } from "../handoff/laun
 import { native } from "../handoff/native.ts";
 import { specificationFor } from "./account.ts";
 import type { ServiceConfig } from "./config/config.ts";
-import { endGroup } from "./ending.ts";
+import { endGroup, within } from "./ending.ts";
 import { variablesOf } from "./generation-record.ts";
 
 const LAUNCH_MS = 10_000;
@@ -64,7 +64,7 @@ export async function runCommand(run: CommandRun, signal: AbortSignal): Promise<
   try {
     // Aborted while it was being launched: nobody says so again.
     if (signal.aborted) stop();
-    const { killed } = await endGroup(process, null, Date.now() + run.timeoutMs, () => undefined);
+    const { killed } = await endGroup(process, null, within(run.timeoutMs), () => undefined);
     signal.throwIfAborted();
     const { code, signal: by } = await process.exit();
     const failure = launchFailure(channel);

@@ -5,7 +5,7 @@ import type { Demands } from "./release.ts";
 import { ACCEPT_MS } from "./verification.ts";
 
 /** The daemon's own ready timeout speaks first, since it can say what the application did instead. */
-const READY_GRACE_MS = 500;
+export const READY_GRACE_MS = 500;
 
 export interface DeployWish {
   /** undefined: the version that is current, or remembered, or configured. */

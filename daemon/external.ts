@@ -130,7 +130,7 @@ export async function endInstance(
   let asked = Promise.resolve();
   if (stop === null) signalIt();
   else {
-    asked = askToStop(member, instance, stop, deadline, surroundings).then((failure) => {
+    asked = askToStop(member, instance, stop, deadline(), surroundings).then((failure) => {
       if (failure !== null) signalIt();
     });
   }
@@ -142,7 +142,7 @@ export async function endInstance(
 export interface EndOptions {
   readonly signal: NodeJS.Signals | null;
   /** Milliseconds since the epoch: the last moment before SIGKILL. */
-  readonly deadline: number;
+  readonly deadline: () => number;
   readonly onKill: () => void;
   readonly over?: AbortSignal;
 }

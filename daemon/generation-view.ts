@@ -1,6 +1,8 @@
-/** What a deploy sees of a generation. */
+/** What a deploy sees of a generation, and what the snapshot says of it. */
 import type { CandidateView, GenerationState } from "../deploy/fleet.ts";
-import type { GenerationFacts } from "./generation-record.ts";
+import { READY_GRACE_MS } from "./deploy-options.ts";
+import type { Generation } from "./generation.ts";
+import type { GenerationFacts, GenerationRecord } from "./generation-record.ts";
 import type { GenerationProof } from "./generation-proof.ts";
 import type { Instances } from "./instances.ts";
 import type { Placements } from "./placements.ts";
@@ -8,7 +10,7 @@ import type { QueueWatch } from "./queue-watch.ts";
 
 export interface GenerationParts {
   readonly facts: GenerationFacts;
-  readonly instances: Pick<Instances, "ready" | "staying" | "leaving">;
+  readonly instances: Pick<Instances, "ready" | "staying" | "leaving" | "extendedTo">;
   readonly placements: Pick<Placements, "isComplete">;
   readonly proof: Pick<GenerationProof, "state" | "since">;
   readonly queue: Pick<QueueWatch, "since">;
@@ -24,6 +26,7 @@ export function viewOf(
     ready: instances.ready,
     wanted: instances.staying.length,
     leaving: instances.leaving,
+    startsUntil: instances.extendedTo === 0 ? 0 : instances.extendedTo + READY_GRACE_MS,
     exits: facts.exits,
     failure: facts.failure,
     placed: placements.isComplete,
@@ -31,5 +34,28 @@ export function viewOf(
     verificationSince: proof.since,
     queueSince: queue.since,
     pinned: facts.pinned,
+  };
+}
+
+export function recordOf(
+  { number, version, state, since, startedAt, traffic, store, config }: Generation,
+  facts: GenerationFacts,
+  { indices, cookies, marks }: Placements,
+  { records }: Instances,
+): GenerationRecord {
+  return {
+    ...facts,
+    number,
+    version,
+    state,
+    since,
+    startedAt,
+    slots: indices,
+    cookies,
+    marks,
+    instances: records,
+    traffic: traffic.record,
+    store: store.record,
+    config,
   };
 }

@@ -27,7 +27,7 @@ import {
   type GenerationRecord,
 } from "./generation-record.ts";
 import type { Instance } from "./instance.ts";
-import { viewOf } from "./generation-view.ts";
+import { recordOf, viewOf } from "./generation-view.ts";
 import { planOf } from "./instance-plan.ts";
 import { Instances } from "./instances.ts";
 import { Placements } from "./placements.ts";
@@ -83,6 +83,7 @@ export class Generation {
     this.#readiness = new ReadinessWatch(record.config.ready, this.#candidate, () => this.placements, {
       onProved: () => this.#ready(this.#instances.staying),
       onLate: (why) => this.#readyTimedOut(why),
+      extendedTo: () => this.#instances.extendedTo,
     });
   }
 
@@ -147,21 +148,7 @@ export class Generation {
   }
 
   get record(): GenerationRecord {
-    return {
-      ...this.#facts,
-      number: this.number,
-      version: this.version,
-      state: this.state,
-      since: this.since,
-      startedAt: this.startedAt,
-      slots: this.#placements.indices,
-      cookies: this.#placements.cookies,
-      marks: this.#placements.marks,
-      instances: this.#instances.records,
-      traffic: this.traffic.record,
-      store: this.store.record,
-      config: this.config,
-    };
+    return recordOf(this, this.#facts, this.#placements, this.#instances);
   }
 
   /**

@@ -8,11 +8,10 @@
  * A ready one that says it is stopping, unasked, is starting again: it is ready when it says so anew, or ends.
  */
 import { statSync } from "node:fs";
-import { constants } from "node:os";
 import { join } from "node:path";
 import { type CodedError, messageOf } from "../handoff/coded-error.ts";
 import { Channel } from "../handoff/channel.ts";
-import type { Descriptor } from "../handoff/descriptor.ts";
+import { type Descriptor, takeFrom } from "../handoff/descriptor.ts";
 import type { Offer } from "../handoff/grant.ts";
 import { launch, type LaunchSpecification, welcome } from "../handoff/launch.ts";
 import { Machine, type TransitionTable } from "../handoff/machine.ts";
@@ -22,8 +21,10 @@ import { NotifySocket, type StoreRequest } from "../handoff/notify.ts";
 import { Process } from "../handoff/process.ts";
 import type { OutputConfig } from "./config/config.ts";
 import { type Arrival, sendAway } from "./door.ts";
+import { describeExit } from "./ending.ts";
 import { instanceExited } from "./errors.ts";
 import { reach } from "./fault.ts";
+import { Notices } from "./notices.ts";
 import { openOutput, type Output } from "./output.ts";
 import { ProgramChannel, SAID_NOTHING, type SaidRecord } from "./program-channel.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -93,6 +94,8 @@ export interface InstanceRecord {
   readonly pid: number | null;
   readonly startTime: string | null;
   readonly said: SaidRecord;
+  /** See Notices; absent: 0. */
+  readonly extendedTo?: number;
 }
 
 /** A place in which nothing has run yet. */
@@ -103,6 +106,7 @@ export function vacantInstance(id: number, now: number): InstanceRecord {
 export class Instance {
   readonly id: number;
   restarts: number;
+  readonly notices: Notices;
   readonly #plan: InstancePlan;
   readonly #hooks: InstanceHooks;
   readonly #surroundings: Surroundings;
@@ -120,13 +124,14 @@ export class Instance {
 
   constructor(
     plan: InstancePlan,
-    record: Pick<InstanceRecord, "id" | "state" | "since" | "restarts" | "said">,
+    record: Omit<InstanceRecord, "pid" | "startTime">,
     hooks: InstanceHooks,
     surroundings: Surroundings,
   ) {
     this.id = record.id;
     this.restarts = record.restarts;
     this.#said = record.said;
+    this.notices = new Notices(record.extendedTo);
     this.#plan = plan;
     this.#hooks = hooks;
     this.#surroundings = surroundings;
@@ -178,6 +183,7 @@ export class Instance {
       pid: this.pid,
       startTime: this.#process?.startTime ?? null,
       said: this.said,
+      extendedTo: this.notices.extendedTo,
     };
   }
 
@@ -187,7 +193,9 @@ export class Instance {
   }
 
   fire(event: InstanceEvent): boolean {
-    return this.#machine.fire(event, Date.now());
+    const hasChanged = this.#machine.fire(event, Date.now());
+    if (hasChanged) this.notices.forgetExtension();
+    return hasChanged;
   }
 
   /** Nobody is awaited for it any more. */
@@ -343,6 +351,7 @@ export class Instance {
         expected ? "as it was told to" : "unexpectedly",
       );
     this.#ended = process;
+    this.notices.forget();
     this.#hooks.onExit(failure, expected);
   }
 
@@ -382,20 +391,4 @@ export class Instance {
     const { external, generation, notifyFolder } = this.#plan;
     return join((external ?? { notifyFolder }).notifyFolder, `${generation.replace("/", ".")}.${this.id}`);
   }
-}
-
-/** The descriptor of that name, which is the caller's from here on; null when it was not kept. */
-function takeFrom(kept: Map<string, Descriptor>, name: string): Descriptor | null {
-  const found = kept.get(name) ?? null;
-  kept.delete(name);
-  return found;
-}
-
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
-
-function describeExit(status: ExitStatus): string {
-  if (status.code !== null) return `exited with status ${status.code}`;
-  if (status.signal !== null)
-    return `was ended by ${SIGNAL_NAMES.get(status.signal) ?? `signal ${status.signal}`}`;
-  return "has ended (its status is not known: it was started by an earlier daemon)";
 }

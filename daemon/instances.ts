@@ -8,7 +8,7 @@ import type { Descriptor } from "../handoff/descriptor.ts";
 import type { Said } from "../handoff/messages.ts";
 import type { StoreRequest } from "../handoff/notify.ts";
 import type { ServiceConfig } from "./config/config.ts";
-import { endGroup } from "./ending.ts";
+import { endGroup, within } from "./ending.ts";
 import { instanceExited } from "./errors.ts";
 import { cancelStart, endInstance, type Member } from "./external.ts";
 import {
@@ -103,6 +103,14 @@ export class Instances {
       const leaving = this.#leaving.get(instance);
       return { ...instance.record, leaving: leaving === undefined ? null : { isTold: leaving.isTold } };
     });
+  }
+
+  /** Until when those that start have asked to be let start, in milliseconds since the epoch; 0: they have not. */
+  get extendedTo(): number {
+    return Math.max(
+      0,
+      ...this.staying.map(({ state, notices }) => (state === "starting" ? notices.extendedTo : 0)),
+    );
   }
 
   get ready(): number {
@@ -240,7 +248,7 @@ export class Instances {
     if (process === null) await cancelStart(this.#member, instance.id, this.#surroundings);
     else {
       if (!leaving.isTold) this.#surroundings.moves.route({ ...this.#where, instance });
-      const deadline = instance.since + timeoutMs;
+      const deadline = (): number => Math.max(instance.since + timeoutMs, instance.notices.extendedTo);
       const how = { signal: leaving.isTold ? null : signal, deadline, onKill: () => undefined };
       const ended = endInstance(this.#member, instance.id, process, how, this.#surroundings);
       leaving.isTold = true;
@@ -260,6 +268,7 @@ export class Instances {
       record,
       {
         onNotify: (message) => {
+          if (instance.notices.hear(message, Date.now())) this.#hooks.onChange();
           if (message.get("READY") === "1") this.#hooks.onReadySaid(instance);
           else if (message.get("STOPPING") === "1") this.#withdraw(instance);
         },
@@ -318,7 +327,7 @@ export class Instances {
     if (ended === null) return;
     const { signal, timeoutMs } = this.#config.drain;
     ended.killGroup(signal);
-    void endGroup(ended, null, Date.now() + timeoutMs, () => undefined);
+    void endGroup(ended, null, within(timeoutMs), () => undefined);
   }
 
   /** At once after a good life, later and later after short ones. */

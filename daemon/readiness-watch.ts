@@ -2,6 +2,7 @@
 import type { CodedError } from "../handoff/coded-error.ts";
 import { type Candidate, whyNot } from "./acceptance.ts";
 import type { ReadyConfig } from "./config/config.ts";
+import { LONGEST_TIMER_MS } from "./ending.ts";
 import { readyTimeout } from "./errors.ts";
 import { awaitReady } from "./readiness.ts";
 import type { Placement } from "./verification.ts";
@@ -11,6 +12,8 @@ export interface ReadinessHooks {
   readonly onProved: () => void;
   /** The time is over. */
   readonly onLate: (why: CodedError) => void;
+  /** Until when instances have asked to be let start, in milliseconds since the epoch; 0: they have not. */
+  readonly extendedTo: () => number;
 }
 
 export class ReadinessWatch {
@@ -35,14 +38,25 @@ export class ReadinessWatch {
   /** Anew, with all of the time. Throws what awaitReady does. */
   async watch(signal: AbortSignal): Promise<void> {
     const ready = this.#ready;
-    const deadline = performance.now() + ready.timeoutMs;
+    const configured = performance.now() + ready.timeoutMs;
+    const deadline = (): number =>
+      Math.max(configured, performance.now() + this.#hooks.extendedTo() - Date.now());
     this.stop();
-    this.#deadline = setTimeout(() => {
-      this.#hooks.onLate(readyTimeout(this.#candidate.name, ready.timeoutMs, this.#whyNot()));
-    }, ready.timeoutMs);
+    this.#wait(deadline);
     if (ready.by === "notify") return;
     await awaitReady(ready, this.#placements(), this.#candidate, deadline, signal);
     this.#hooks.onProved();
+  }
+
+  /** Until the deadline, which may have been put off when it comes. */
+  #wait(deadline: () => number): void {
+    const left = deadline() - performance.now();
+    if (left > 0) {
+      this.#deadline = setTimeout(() => this.#wait(deadline), Math.min(left, LONGEST_TIMER_MS));
+      return;
+    }
+    this.#deadline = null;
+    this.#hooks.onLate(readyTimeout(this.#candidate.name, this.#ready.timeoutMs, this.#whyNot()));
   }
 
   stop(): void {

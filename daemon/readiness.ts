@@ -18,7 +18,7 @@ export async function awaitReady(
   ready: Exclude<ReadyConfig, { by: "notify" }>,
   placements: readonly Placement[],
   candidate: Candidate,
-  deadline: number,
+  deadline: () => number,
   signal: AbortSignal,
 ): Promise<void> {
   switch (ready.by) {

@@ -26,9 +26,11 @@ import type { Surroundings } from "./surroundings.ts";
 const FIRST_LOOK_MS = 1;
 const LONGEST_LOOK_MS = 50;
 
-/** The last moment of the drain, in milliseconds since the epoch: what is left then is killed. */
-export function drainDeadline({ since, told, config: { drain }, traffic }: Generation): number {
-  return traffic.record.ended?.at ?? (told.signalledAt ?? since + drain.settleMs) + drain.timeoutMs;
+/** The last moment of the drain, in milliseconds since the epoch: what is left then is killed. An instance may ask for more. */
+export function drainDeadline({ since, told, config: { drain }, traffic, instances }: Generation): number {
+  const configured = (told.signalledAt ?? since + drain.settleMs) + drain.timeoutMs;
+  const asked = instances.filter(({ pid }) => pid !== null).map(({ notices }) => notices.extendedTo);
+  return traffic.record.ended?.at ?? Math.max(configured, ...asked);
 }
 
 /** `instances`: all but those that are ended already. Returns when no process of these is left. */
@@ -50,7 +52,7 @@ export async function retire(
     reach("drain.recorded");
   }
   const isTold = generation.told.isSignalled;
-  const deadline = drainDeadline(generation);
+  const deadline = (): number => drainDeadline(generation);
   const kill = { isUnderway: false };
   const ended = instances.map(async (instance) => {
     const process = instance.process ?? instance.takeEnded();

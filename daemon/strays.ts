@@ -3,7 +3,7 @@
  * was killed, the group of an instance that has ended. The next image is their parent, and nobody else would reap them.
  */
 import { Process, startTimeOf } from "../handoff/process.ts";
-import { endGroup } from "./ending.ts";
+import { endGroup, within } from "./ending.ts";
 import { childrenOf } from "./proc.ts";
 import type { Service } from "./service.ts";
 
@@ -16,6 +16,6 @@ export function endStrays(services: readonly Service[], keeper: number | null): 
     const stray = Process.adopt(pid, startTimeOf(pid) ?? "");
     if (stray === null) continue;
     if (pid === keeper) stray.abandon();
-    else void endGroup(stray, null, Date.now() + patienceMs, () => undefined);
+    else void endGroup(stray, null, within(patienceMs), () => undefined);
   }
 }

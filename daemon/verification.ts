@@ -45,7 +45,8 @@ export async function verify(plan: VerificationPlan, signal: AbortSignal): Promi
 async function verifyEach(plan: VerificationPlan, signal: AbortSignal): Promise<void> {
   for (const { listener, slot } of plan.placements) {
     listener.assertAlone();
-    await proveAccepting(listener, slot, plan.candidate, performance.now() + plan.acceptMs, signal);
+    const deadline = performance.now() + plan.acceptMs;
+    await proveAccepting(listener, slot, plan.candidate, () => deadline, signal);
   }
   for (const step of plan.steps) {
     if (step.kind === "http") await verifyHttp(plan, step, signal);

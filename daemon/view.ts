@@ -88,7 +88,13 @@ export function generationBody(
       },
     }),
     startedAt: time(generation.startedAt),
-    instances: generation.instances.map(({ id, pid, state, restarts }) => ({ id, pid, state, restarts })),
+    instances: generation.instances.map(({ id, pid, state, restarts, notices: { status } }) => ({
+      id,
+      pid,
+      state,
+      restarts,
+      ...(status !== null && { status }),
+    })),
   };
 }
 

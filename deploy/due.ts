@@ -1,5 +1,15 @@
 /** When a deploy goes on by the clock alone: what its strategy waits for, and what people are shown as time left. */
 import { type Deployment, phaseStartedAt, type StepRecord } from "./deployment.ts";
+import type { GenerationView } from "./fleet.ts";
+
+/** How long instances that were asked for at `since` are waited for. */
+export function readyDueAt(
+  { options }: Pick<Deployment, "options">,
+  since: number,
+  generation: Pick<GenerationView, "startsUntil"> | null,
+): number {
+  return Math.max(since + options.readyTimeoutMs, generation?.startsUntil ?? 0);
+}
 
 /** The end of the bake, unless something holds it longer. */
 export function bakeDueAt(deployment: Deployment): number {

@@ -19,6 +19,8 @@ export interface GenerationView {
   readonly wanted: number;
   /** Instances that a resize has told to end and that still run. */
   readonly leaving: number;
+  /** Until when instances that start have asked to be waited for, whatever the limit; 0: they have not. */
+  readonly startsUntil: number;
   /** Unexpected exits of its instances so far. */
   readonly exits: number;
   /** Why it failed or was found wanting by its verification, or the last exit's reason. */

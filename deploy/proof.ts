@@ -3,6 +3,7 @@
  * deploy. How it ends then is the strategy's to say: recreate cannot simply leave things as they are.
  */
 import { type Deployment, phaseStartedAt, type Reason } from "./deployment.ts";
+import { readyDueAt } from "./due.ts";
 import { allReady, type CandidateView, isEnding, type Observation, type Party, type Step } from "./fleet.ts";
 import * as reasons from "./reasons.ts";
 import { enter, wait } from "./stage.ts";
@@ -51,7 +52,7 @@ export function becomeReady(
   const { candidate, now } = observation;
   // Asked first: a daemon that was away does not hold its own absence against a candidate that made it.
   if (candidate !== null && allReady(candidate)) return enter("verifying");
-  const deadline = since + deployment.options.readyTimeoutMs;
+  const deadline = readyDueAt(deployment, since, candidate);
   if (now < deadline) return wait(deadline);
   return giveUp(deployment, observation, reasons.readyTimeout(deployment, observation));
 }

@@ -15,6 +15,7 @@ import { blueGreen } from "./blue-green.ts";
 import { drain } from "./course.ts";
 import type { Deployment, Reason } from "./deployment.ts";
 import { doubt, nextDoubtAt } from "./doubt.ts";
+import { readyDueAt } from "./due.ts";
 import { allReady, isEnding, isOver, type Observation, type Step } from "./fleet.ts";
 import { becomeReady, beforeUsers, giveUp, retire, takeWeight, verify } from "./proof.ts";
 import * as reasons from "./reasons.ts";
@@ -89,7 +90,7 @@ function fail(deployment: Deployment, observation: Observation, reason: Reason):
 
 function fallBack(deployment: Deployment, observation: Observation): Step {
   const { now, candidate, previous, fallback, nextNumber } = observation;
-  const { reason, options, resizedAt, startedAt } = deployment;
+  const { reason, resizedAt, startedAt } = deployment;
   if (candidate !== null && !isOver(candidate.state))
     return isEnding(candidate) ? wait(null) : retire("candidate", reason);
   // Someone may have asked for the way back before the previous generation had ended.
@@ -97,7 +98,7 @@ function fallBack(deployment: Deployment, observation: Observation): Step {
   if (fallback === null) return { do: "fallBack", number: deployment.fallback ?? nextNumber };
   if (allReady(fallback) && !isEnding(fallback))
     return enter(reasons.isAbort(reason) ? "aborted" : "rolled-back");
-  const deadline = (resizedAt ?? startedAt) + options.readyTimeoutMs;
+  const deadline = readyDueAt(deployment, resizedAt ?? startedAt, fallback);
   if (!isEnding(fallback) && fallback.exits === 0 && now < deadline) return wait(deadline);
   const nothing = reasons.fallbackFailed(deployment, fallback);
   if (isOver(fallback.state)) return enter("failed", nothing);

@@ -13,6 +13,7 @@
  */
 import { follow } from "./course.ts";
 import { type Deployment, phaseStartedAt } from "./deployment.ts";
+import { readyDueAt } from "./due.ts";
 import { allReady, isEnding, type Observation, type Step } from "./fleet.ts";
 import { readyTimeout } from "./reasons.ts";
 import { bake, enter, finish, sample, type Underway, wait } from "./stage.ts";
@@ -54,8 +55,8 @@ function shifting(deployment: Deployment, underway: Underway): Step {
 
 /** Nobody is ready sooner than it can be, but each instance has its time. */
 function grown(deployment: Deployment, underway: Underway): Step {
-  const { now, previous } = underway;
-  const deadline = (deployment.resizedAt ?? phaseStartedAt(deployment)) + deployment.options.readyTimeoutMs;
+  const { now, candidate, previous } = underway;
+  const deadline = readyDueAt(deployment, deployment.resizedAt ?? phaseStartedAt(deployment), candidate);
   if (now < deadline) return wait(deadline);
   if (previous.ready === 0) return wait(null);
   return enter("rolling-back", readyTimeout(deployment, underway));
@@ -67,7 +68,7 @@ function restore(deployment: Deployment, { now, candidate, previous, isLatest }:
   if (resizedAt === null || previous === null || isEnding(previous) || !isLatest) return null;
   if (previous.wanted < options.previousInstances) return resize("previous", options.previousInstances);
   if (candidate === null || isEnding(candidate) || allReady(previous)) return null;
-  const until = resizedAt + options.readyTimeoutMs;
+  const until = readyDueAt(deployment, resizedAt, previous);
   return now < until ? wait(until) : null;
 }
 

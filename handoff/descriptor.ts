@@ -44,3 +44,10 @@ export class Descriptor implements Disposable {
     this.close();
   }
 }
+
+/** The descriptor of that name, which is the caller's from here on; null when it was not kept. */
+export function takeFrom(kept: Map<string, Descriptor>, name: string): Descriptor | null {
+  const found = kept.get(name) ?? null;
+  kept.delete(name);
+  return found;
+}

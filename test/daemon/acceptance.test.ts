@@ -36,7 +36,7 @@ it("asks again when someone else took the connection and keeps it: an acceptor h
   const other = taker(slot, "first");
   const candidate = { name: "api/2", pids: () => pids };
   const signal = AbortSignal.timeout(20_000);
-  const proof = proveAccepting(listener, slot, candidate, performance.now() + 10_000, signal);
+  const proof = proveAccepting(listener, slot, candidate, () => performance.now() + 10_000, signal);
   await once(other.child.stdout as Readable, "data");
   pids.push(taker(slot, "all").pid);
   await expect(proof).resolves.toBeUndefined();

@@ -6,6 +6,13 @@ describe("the way of a deploy that succeeds", () => {
   check([
     ["starts the candidate", "starting", {}, seen({ candidate: null }), "start"],
     ["waits until it is ready", "starting", {}, seen({ candidate: BOOTING }), `wait ${READY_BY}`],
+    [
+      "waits longer for one that asks for more time",
+      "starting",
+      {},
+      seen({ now: READY_BY, candidate: { ...BOOTING, startsUntil: READY_BY + 9 } }),
+      `wait ${READY_BY + 9}`,
+    ],
     ["goes on to verify when all are ready", "starting", {}, seen(), "enter verifying"],
     ["does so even if it looks late", "starting", {}, seen({ now: READY_BY + 1 }), "enter verifying"],
     ["verifies", "verifying", {}, seen(), "verify"],

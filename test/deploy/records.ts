@@ -68,7 +68,7 @@ export function previous(overrides: Partial<GenerationView> = {}): GenerationVie
   return { ...GENERATION, state: "serving", weight: 1, ...overrides };
 }
 
-const GENERATION = { ready: 2, wanted: 2, leaving: 0, exits: 0, failure: null };
+const GENERATION = { ready: 2, wanted: 2, leaving: 0, startsUntil: 0, exits: 0, failure: null };
 const CANDIDATE = {
   state: "standby",
   weight: 0,

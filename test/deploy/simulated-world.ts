@@ -128,7 +128,7 @@ export class Generation {
   get view(): GenerationView {
     const { state, weight, ready, exits } = this;
     const leaving = [...this.#instances].filter(({ isLeaving }) => isLeaving).length;
-    return { state, weight, ready, wanted: this.#wanted, leaving, exits, failure: null };
+    return { state, weight, ready, wanted: this.#wanted, leaving, startsUntil: 0, exits, failure: null };
   }
 
   #boot(): void {
