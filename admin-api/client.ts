@@ -8,15 +8,13 @@
 import { messageOf } from "../handoff/coded-error.ts";
 import { daemonNotReachable } from "./errors.ts";
 import { type ReceivedMessage, readEvents } from "./event-reader.ts";
+import type { DeployQuery, DeployRequest, HoldRequest } from "./request-schemas.ts";
 import type {
   Deploy,
   DeployList,
-  DeployQuery,
-  DeployRequest,
   Diagnosis,
   Event,
   Generation,
-  HoldRequest,
   Listener,
   ListenerList,
   Reload,

@@ -6,11 +6,10 @@
  */
 import type { EventLog } from "./events.ts";
 import type { Role } from "./roles.ts";
+import type { DeployQuery, DeployRequest } from "./request-schemas.ts";
 import type {
   Deploy,
   DeployList,
-  DeployQuery,
-  DeployRequest,
   Diagnosis,
   Generation,
   Health,

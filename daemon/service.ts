@@ -19,6 +19,7 @@ import type { LookForHolders } from "./holders.ts";
 import { type Held, Holding } from "./holding.ts";
 import { FirstStart } from "./first-start.ts";
 import { Generation } from "./generation.ts";
+import type { Instance } from "./instance.ts";
 import type { GenerationHooks } from "./generation-record.ts";
 import { proveSlots, type Remains } from "./recovery.ts";
 import { Roster, type ServiceState } from "./roster.ts";
@@ -112,9 +113,9 @@ export class Service {
     return this.#roster.generations;
   }
 
-  /** What its applications keep. */
-  get stores(): readonly ApplicationStore[] {
-    return this.#roster.stores;
+  /** All that holds descriptors of its applications. */
+  get holders(): readonly (Instance | ApplicationStore)[] {
+    return [...this.generations.flatMap(({ instances }) => instances), ...this.#roster.stores];
   }
 
   /** null: new connections are not held. */

@@ -245,10 +245,7 @@ export class Supervisor {
   /** Gives everything to the keeper, a new one that holds nothing yet. */
   async #keepAll(): Promise<void> {
     for (const listener of this.#listeners.values()) await listener.keep();
-    for (const { generations, stores } of this.services) {
-      const instances = generations.flatMap((generation) => generation.instances);
-      for (const holder of [...instances, ...stores]) await holder.keep();
-    }
+    for (const { holders } of this.services) for (const holder of holders) await holder.keep();
   }
 
   /**

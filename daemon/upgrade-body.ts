@@ -77,18 +77,13 @@ export function bodyOf(lockFile: Descriptor, parts: () => Parts, events: EventLo
       const slots = listeners.flatMap(({ name, slots: own }) =>
         own.map((slot) => [slotName(name, slot.index), slot.fd] as const),
       );
-      const holders = services
-        .flatMap(({ generations, stores }) => [
-          ...generations.flatMap(({ instances }) => instances),
-          ...stores,
-        ])
-        .flatMap(({ descriptors }) => [...descriptors]);
+      const held = services.flatMap(({ holders }) => holders).flatMap(({ descriptors }) => [...descriptors]);
       return new Map([
         ["lock", lockFile.fd],
         ...front.descriptors,
         ...doors.descriptors,
         ...slots,
-        ...holders,
+        ...held,
       ] as const);
     },
     say,

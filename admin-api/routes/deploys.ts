@@ -2,7 +2,8 @@ import type { FastifyInstance } from "fastify";
 
 import { BEGINS, NO_BEGINNING, NOT_HEARD, type Operation } from "../operation.ts";
 import type { Caller, Operations } from "../operations.ts";
-import { Deploy, DeployList, DeployQuery, DeployRequest, NoBody, WaitQuery } from "../schemas.ts";
+import { DeployQuery, DeployRequest, NoBody, WaitQuery } from "../request-schemas.ts";
+import { Deploy, DeployList } from "../schemas.ts";
 import { changeOf } from "../wait.ts";
 import { type RouteContext, once, onService } from "./context.ts";
 

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 
-import { Generation, GenerationParams, NoBody } from "../schemas.ts";
+import { GenerationParams, NoBody } from "../request-schemas.ts";
+import { Generation } from "../schemas.ts";
 import { type RouteContext, onService } from "./context.ts";
 
 export function endRoutes(app: FastifyInstance, context: RouteContext): void {

@@ -12,7 +12,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { requestInvalid } from "../errors.ts";
 import { END, format, type EventStream, type Source } from "../event-stream.ts";
 import type { EventLog } from "../events.ts";
-import { type Event, EventsQuery } from "../schemas.ts";
+import { EventsQuery } from "../request-schemas.ts";
+import { type Event } from "../schemas.ts";
 import type { RouteContext } from "./context.ts";
 
 export function eventRoutes(app: FastifyInstance, context: RouteContext): void {

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from "fastify";
 
 import { BEGINS, NO_BEGINNING } from "../operation.ts";
-import { Deploy, HoldRequest, NoBody, Service } from "../schemas.ts";
+import { HoldRequest, NoBody } from "../request-schemas.ts";
+import { Deploy, Service } from "../schemas.ts";
 import { type RouteContext, onService } from "./context.ts";
 
 /** A hold lets new connections wait; a resume is a deploy of the same release that takes them. */

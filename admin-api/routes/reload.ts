@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 
-import { NoBody, Reload } from "../schemas.ts";
+import { NoBody } from "../request-schemas.ts";
+import { Reload } from "../schemas.ts";
 import { type RouteContext, once } from "./context.ts";
 
 const REFUSALS = [

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from "fastify";
 
 import { BEGINS, NO_BEGINNING } from "../operation.ts";
-import { Deploy, NoBody } from "../schemas.ts";
+import { NoBody } from "../request-schemas.ts";
+import { Deploy } from "../schemas.ts";
 import { type RouteContext, onService } from "./context.ts";
 
 export function rollbackRoutes(app: FastifyInstance, context: RouteContext): void {

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 
-import { ScaleRequest, Service } from "../schemas.ts";
+import { ScaleRequest } from "../request-schemas.ts";
+import { Service } from "../schemas.ts";
 import { type RouteContext, onService } from "./context.ts";
 
 export function scaleRoutes(app: FastifyInstance, context: RouteContext): void {

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from "fastify";
 
 import { generationUnknown } from "../errors.ts";
-import { Generation, GenerationParams, Service, ServiceList } from "../schemas.ts";
+import { GenerationParams } from "../request-schemas.ts";
+import { Generation, Service, ServiceList } from "../schemas.ts";
 import { type RouteContext, findService } from "./context.ts";
 
 export function serviceRoutes(app: FastifyInstance, { operations }: RouteContext): void {

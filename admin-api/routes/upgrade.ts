@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 
-import { NoBody, Upgrade } from "../schemas.ts";
+import { NoBody } from "../request-schemas.ts";
+import { Upgrade } from "../schemas.ts";
 import { type RouteContext, once } from "./context.ts";
 
 export function upgradeRoutes(app: FastifyInstance, context: RouteContext): void {

@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 
-import type { CanaryStep, StrategyName } from "../../admin-api/schemas.ts";
+import type { CanaryStep } from "../../admin-api/request-schemas.ts";
+import type { StrategyName } from "../../admin-api/schemas.ts";
 import { settle } from "../follow.ts";
 import { renderDeployTitle } from "../render-deploy.ts";
 import type { Run } from "../session.ts";

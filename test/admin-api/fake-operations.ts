@@ -2,11 +2,10 @@
 import { deployUnknown, generationUnknown, serviceUnknown } from "../../admin-api/errors.ts";
 import { EventLog } from "../../admin-api/events.ts";
 import type { Caller, HoldOptions, MetricsPage, Operations } from "../../admin-api/operations.ts";
+import type { DeployQuery, DeployRequest } from "../../admin-api/request-schemas.ts";
 import type {
   Deploy,
   DeployList,
-  DeployQuery,
-  DeployRequest,
   Diagnosis,
   Generation,
   Health,
