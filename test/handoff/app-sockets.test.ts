@@ -1,52 +1,15 @@
 /** Raw sockets and web sockets go from one generation to the next while they speak, with their state and what was not read. */
-import { once } from "node:events";
 import { connect } from "node:net";
-import { createInterface } from "node:readline";
-import type { Readable } from "node:stream";
 import { describe, expect, it, vi } from "vitest";
+import { EchoClients } from "../support/echo.ts";
 import { Generations, type Generation } from "../support/generations.ts";
-import { root } from "../support/paths.ts";
-import { eventually, start, withDeadline, type Process } from "../support/processes.ts";
+import { eventually } from "../support/processes.ts";
 import { expectTableUnchanged } from "./native-support.ts";
 
 expectTableUnchanged();
 vi.setConfig({ testTimeout: 120_000 });
 
 const DEADLINE_MS = 60_000;
-
-interface EchoReport {
-  readonly connections: number;
-  readonly closed: number;
-  readonly corrupt: number;
-  readonly bytes: number;
-  readonly blocked: number;
-  readonly codes: Readonly<Record<string, number>>;
-}
-
-class EchoClients {
-  readonly process: Process;
-  readonly #lines: string[] = [];
-  readonly #started: Promise<unknown>;
-
-  constructor(mode: "net" | "ws", port: number, count: number, slow: number) {
-    const program = `${root}/test/fixtures/echo-client.mjs`;
-    const words = [program, mode, String(port), String(count), String(slow)];
-    this.process = start(process.execPath, words, { stdio: ["ignore", "pipe", "inherit"] });
-    const lines = createInterface({ input: this.process.child.stdout as Readable });
-    lines.on("line", (line) => this.#lines.push(line));
-    this.#started = once(lines, "line");
-  }
-
-  async started(): Promise<void> {
-    await withDeadline(this.#started, DEADLINE_MS, "the clients' connections");
-  }
-
-  async stop(): Promise<EchoReport> {
-    this.process.kill("SIGTERM");
-    await withDeadline(this.process.exit, DEADLINE_MS, "the clients' end");
-    return JSON.parse(this.#lines.at(-1) ?? "") as EchoReport;
-  }
-}
 
 async function moveOften(
   generations: Generations,
