@@ -1,10 +1,18 @@
-/**
- * What a script learns: 0 done · 1 it failed (stderr says what still holds) · 2 usage or configuration ·
- * 3 the daemon is not reachable · 4 conflict · 5 not allowed.
- */
+/** What a script learns. */
 import { ApiError } from "../admin-api/client.ts";
 import { hasCode } from "../handoff/coded-error.ts";
 import type { ExitCode } from "./session.ts";
+
+/** Of handoffctl. With 1 stderr says what still holds. */
+export const EXIT_CODES = [
+  [0, "done"],
+  [1, "it failed"],
+  [2, "usage or configuration"],
+  [3, "daemon not reachable"],
+  [4, "conflict (a deploy is running)"],
+  [5, "not allowed"],
+  [130, "stopped waiting (Ctrl-C); the deploy goes on"],
+] as const;
 
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof ApiError) return ofStatus(error.status);

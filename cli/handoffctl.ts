@@ -7,6 +7,7 @@ import { ApiError, Client, type Endpoint } from "../admin-api/client.ts";
 import { messageOf } from "../handoff/coded-error.ts";
 import { packageVersion } from "../handoff/version.ts";
 import { abortCommand } from "./commands/abort.ts";
+import { completionCommand } from "./commands/completion.ts";
 import { continueCommand } from "./commands/continue.ts";
 import { deployCommand } from "./commands/deploy.ts";
 import { doctorCommand } from "./commands/doctor.ts";
@@ -15,6 +16,7 @@ import { eventsCommand } from "./commands/events.ts";
 import { historyCommand } from "./commands/history.ts";
 import { holdCommand } from "./commands/hold.ts";
 import { listenersCommand } from "./commands/listeners.ts";
+import { namesCommand } from "./commands/names.ts";
 import { pauseCommand } from "./commands/pause.ts";
 import { promoteCommand } from "./commands/promote.ts";
 import { reloadCommand } from "./commands/reload.ts";
@@ -23,10 +25,11 @@ import { resumeCommand } from "./commands/resume.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
 import { scaleCommand } from "./commands/scale.ts";
 import { statusCommand } from "./commands/status.ts";
+import { topCommand } from "./commands/top.ts";
 import { upgradeCommand } from "./commands/upgrade.ts";
 import { waitCommand } from "./commands/wait.ts";
 import { fileUnreadable } from "./errors.ts";
-import { exitCodeOf } from "./exit-code.ts";
+import { EXIT_CODES, exitCodeOf } from "./exit-code.ts";
 import { Screen } from "./screen.ts";
 import type { ExitCode, Run, Session } from "./session.ts";
 import { plain } from "./table.ts";
@@ -43,9 +46,8 @@ interface GlobalOptions {
   readonly json?: boolean;
 }
 
-/** Runs one command line, without the program's name. Resolves to the exit code. */
-export async function main(argv: readonly string[]): Promise<number> {
-  let code: ExitCode = 0;
+/** The whole command tree. `runOf`: what makes a verb an action, given the program. */
+export function handoffctlProgram(runOf: (program: Command) => Run): Command {
   const program = new Command("handoffctl")
     .description("Asks handoffd: what runs, who gets the connections, and to change it.")
     .version(packageVersion())
@@ -60,14 +62,23 @@ export async function main(argv: readonly string[]): Promise<number> {
     .option("--key <file>", "for --url: its key, PEM")
     .option("--json", "answer with one JSON document")
     .configureHelp({ showGlobalOptions: true })
-    .addHelpText("after", `\nExit codes: ${EXIT_CODES}`)
+    .addHelpText(
+      "after",
+      `\nExit codes: ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join(", ")}`,
+    )
     .exitOverride();
-  const run: Run =
-    (act) =>
-    async (...args) => {
-      code = await act(open(program.opts<GlobalOptions>()), ...args);
-    };
+  const run = runOf(program);
   for (const command of COMMANDS) command(program, run);
+  completionCommand(program);
+  return program;
+}
+
+/** Runs one command line, without the program's name. Resolves to the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  let code: ExitCode = 0;
+  const program = handoffctlProgram((own) => (act) => async (...args) => {
+    code = await act(open(own.opts<GlobalOptions>()), ...args);
+  });
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;
@@ -80,6 +91,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 const COMMANDS = [
   statusCommand,
+  topCommand,
   deployCommand,
   waitCommand,
   promoteCommand,
@@ -98,10 +110,8 @@ const COMMANDS = [
   eventsCommand,
   upgradeCommand,
   doctorCommand,
+  namesCommand,
 ] as const;
-
-const EXIT_CODES = `0 done, 1 it failed, 2 usage, 3 daemon not reachable,
-4 conflict (a deploy is running), 5 not allowed`;
 
 function open(options: GlobalOptions): Session {
   const { json = false } = options;

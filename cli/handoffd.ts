@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 
 import { packageVersion } from "../handoff/version.ts";
+import { completionCommand } from "./commands/completion.ts";
 import { tokenCommand } from "./commands/token.ts";
 import { lookOf } from "./look.ts";
 import { renderDiagnosis } from "./render-doctor.ts";
@@ -22,9 +23,8 @@ interface DoctorOptions {
   readonly json?: boolean;
 }
 
-/** Runs one command line, without the program's name. Resolves to the exit code; `run` when the daemon has ended. */
-export async function main(argv: readonly string[]): Promise<number> {
-  let code = 0;
+/** The whole command tree. `settle` is called with the exit code. */
+export function handoffdProgram(settle: (code: number) => void): Command {
   const program = new Command("handoffd")
     .description("Owns listening sockets and hands them to new generations of an application.")
     .version(packageVersion())
@@ -46,13 +46,15 @@ export async function main(argv: readonly string[]): Promise<number> {
       const wrong = contradiction(config, listen, command);
       if (wrong !== null) self.error(`error: ${wrong}`);
       const daemon = await import("../daemon/main.ts");
-      code = await daemon.run({
-        ...(config !== undefined && { configFile: config }),
-        ...(config === undefined && listen.length > 0 && { listen: [...listen], command }),
-        ...(runtime !== undefined && { runtime }),
-        ...(state !== undefined && { state }),
-        ...(tryUpgrade !== undefined && { tryUpgrade }),
-      });
+      settle(
+        await daemon.run({
+          ...(config !== undefined && { configFile: config }),
+          ...(config === undefined && listen.length > 0 && { listen: [...listen], command }),
+          ...(runtime !== undefined && { runtime }),
+          ...(state !== undefined && { state }),
+          ...(tryUpgrade !== undefined && { tryUpgrade }),
+        }),
+      );
     });
 
   program
@@ -62,7 +64,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .option("--json", "answer with one JSON document")
     .action(async ({ config, json = false }: { readonly config?: string; readonly json?: boolean }) => {
       const daemon = await import("../daemon/main.ts");
-      code = daemon.check({ json, ...(config !== undefined && { configFile: config }) });
+      settle(daemon.check({ json, ...(config !== undefined && { configFile: config }) }));
     });
 
   program
@@ -76,10 +78,10 @@ export async function main(argv: readonly string[]): Promise<number> {
       const diagnosis = await doctor(config === undefined ? {} : { configFile: config });
       const look = lookOf(process.stdout, process.env);
       write(json ? JSON.stringify(diagnosis, null, 2) : renderDiagnosis(diagnosis, all, look));
-      code = diagnosis.healthy ? 0 : 1;
+      settle(diagnosis.healthy ? 0 : 1);
     });
 
-  verifyCommand(program, (ended) => (code = ended));
+  verifyCommand(program, settle);
 
   program
     .command("version")
@@ -91,7 +93,14 @@ export async function main(argv: readonly string[]): Promise<number> {
     });
 
   tokenCommand(program);
+  completionCommand(program);
+  return program;
+}
 
+/** Runs one command line, without the program's name. Resolves to the exit code; `run` when the daemon has ended. */
+export async function main(argv: readonly string[]): Promise<number> {
+  let code = 0;
+  const program = handoffdProgram((ended) => (code = ended));
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;

@@ -132,7 +132,7 @@ export function renderEvent({ at, type, message }: Event, { paint }: Look = PLAI
   return `${paint("quiet", at)}  ${paint(eventTone(type), plain(type).padEnd(20))}  ${plain(message)}`;
 }
 
-function eventTone(type: string): Tone {
+export function eventTone(type: string): Tone {
   return /failed|exited|lost|refused|cut/u.test(type) ? "bad" : "title";
 }
 
