@@ -11,8 +11,8 @@ const SAME = { closedIdle: 0, unasked: 0, failed: 0 };
 
 test("deploys and a rollback under load: the same connections from the first to the last, and no request fails", async () => {
   await using moving = await Moving.open();
-  await using busy = await moving.busy(64);
   await using quiet = await moving.idle(1000);
+  await using busy = await moving.busy(64);
   for (const version of ["v1", "v2"]) await moving.deploy(version);
   const { json } = await moving.daemon.api("POST", "/v1/services/api/deploys", {
     version: "v3",

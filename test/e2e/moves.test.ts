@@ -125,13 +125,13 @@ class Slow {
 
 test("a deploy closes no connection: each goes to the next generation, and is counted there", async () => {
   await open();
+  await using quiet = await idle(200);
   await using busy = startLoad({
     target: address.target,
     mode: "keepalive",
     connections: 16,
     thinkMs: [0, 20],
   });
-  await using quiet = await idle(200);
   await busy.settled;
   await deploy("v1");
   const previous = { generation: 2, atEnd: 216, moved: 216, cut: 0 };

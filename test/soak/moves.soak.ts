@@ -33,8 +33,8 @@ interface Outcome {
 
 async function soak(node: string): Promise<Outcome> {
   await using moving = await Moving.open({ node });
-  await using talking = await moving.busy(busy);
   await using quiet = await moving.idle(idle);
+  await using talking = await moving.busy(busy);
   const version = await moving.versionOfNode();
   for (let at = 1; at <= deploys; at++) {
     await moving.deploy(`v${at}`);
