@@ -9,6 +9,7 @@ import type { Operation } from "./operation.ts";
 import { PROBLEM_TYPE, PROBLEMS } from "./problem.ts";
 import { addRoutes } from "./routes.ts";
 import type { RouteContext } from "./routes/context.ts";
+import * as requests from "./request-schemas.ts";
 import * as schemas from "./schemas.ts";
 
 /** JSON as the document has it. */
@@ -231,8 +232,8 @@ function problemsOf(
   ]);
 }
 
-/** What schemas.ts exports, by its names. Bodies that are not objects worth a name are left where they are. */
-const COMPONENTS: readonly (readonly [string, JsonObject])[] = Object.entries(schemas)
+/** What schemas.ts and request-schemas.ts export, by its names. Bodies that are not objects worth a name are left where they are. */
+const COMPONENTS: readonly (readonly [string, JsonObject])[] = Object.entries({ ...schemas, ...requests })
   .filter(([name, value]) => typeof value === "object" && !/(?:Query|Params)$|^NoBody$/u.test(name))
   .map(([name, value]) => [name, JSON.parse(JSON.stringify(value)) as JsonObject]);
 const NAMES: ReadonlyMap<string, string> = new Map(
