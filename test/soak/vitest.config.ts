@@ -9,6 +9,7 @@ export default defineConfig({
     include: ["test/soak/*.soak.ts"],
     pool: "forks",
     maxWorkers: 1,
+    maxConcurrency: 4,
     testTimeout: 4 * HOURS,
     hookTimeout: 60_000,
     retry: 0,

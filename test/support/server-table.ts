@@ -11,7 +11,7 @@ export interface Server {
   readonly path: "/" | "/slow";
   /** What an answer tells: its generation, or only which process it is of. */
   readonly tells: "generation" | "instance";
-  /** Whether it ends no kept connection under its client, as the example has it. */
+  /** Whether it ends no kept connection under its client, however late that asks, as the example has it. */
   readonly isPolite: boolean;
   /** What is to be replaced in the example so that the server ends as it does by itself; null: that is how the example has it. */
   readonly plain: readonly (readonly [from: string, to: string])[] | null;
@@ -26,14 +26,14 @@ export const SERVERS = {
     ...APPLICATION,
     program: ["gunicorn", "gunicorn"],
     version: ["gunicorn", "--version"],
-    isPolite: true,
+    isPolite: false,
     plain: [["    signal.signal(signal.SIGTERM, drain)\n", ""]],
   },
   uvicorn: {
     ...APPLICATION,
     program: ["uvicorn", "uvicorn"],
     version: ["uvicorn", "--version"],
-    isPolite: true,
+    isPolite: false,
     plain: [["signal: SIGUSR1", "signal: SIGTERM"]],
   },
   puma: { ...APPLICATION, program: ["puma", "puma"], version: ["puma", "--version"], isPolite: false },
@@ -64,7 +64,8 @@ export const SERVERS = {
     service: "php",
   },
   go: {
-    ...LAME_DUCK,
+    ...APPLICATION,
+    isPolite: false,
     program: ["go", "golang-go"],
     version: ["go", "version"],
     plain: [["time.Sleep(2 * time.Second)", ""]],
@@ -85,10 +86,7 @@ export const SERVERS = {
     ...LAME_DUCK,
     program: null,
     version: ["node", "--version"],
-    plain: [
-      ["net.Server.prototype.close.call(server, ", "server.close("],
-      ["LAME_DUCK_MS = 2000", "LAME_DUCK_MS = 0"],
-    ],
+    plain: [["net.Server.prototype.close.call(server, ", "server.close("]],
   },
   deno: { ...LAME_DUCK, program: null, version: ["deno", "--version"], plain: [CLOSE] },
 } as const satisfies Record<string, Server>;

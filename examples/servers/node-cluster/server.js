@@ -1,14 +1,15 @@
-// node:cluster: / at once, /slow after a tenth of a second. The primary accepts and deals out, two workers answer.
+// node:cluster: / at once, /slow after a tenth of a second. Two workers accept and answer.
 import cluster from "node:cluster";
 import { createServer } from "node:http";
 import net from "node:net";
 
 const { HANDOFF_VERSION = "none", HANDOFF_GENERATION = "none", LISTEN_FDS, PORT = "8080" } = process.env;
 const WORKERS = 2;
-const LAME_DUCK_MS = 2000;
 let draining = false;
 
 function lead() {
+  // Each worker accepts for itself: what the primary has accepted and no worker takes any more is lost.
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
   for (let n = 0; n < WORKERS; n += 1) cluster.fork();
   cluster.on("exit", () => {
     if (!draining) cluster.fork();
@@ -35,12 +36,10 @@ function work() {
   });
   // The primary's descriptor 3: it is the primary that listens.
   server.listen(Number(LISTEN_FDS) > 0 ? { fd: 3 } : { port: Number(PORT) });
-  // Not http's own close(), nor worker.disconnect(): these close idle connections, perhaps just as a request is on its way.
-  const end = () => net.Server.prototype.close.call(server, () => process.disconnect());
   process.once("message", () => {
     draining = true;
-    // The primary may still be dealing out connections: it would lose those that no worker takes any more.
-    setTimeout(end, LAME_DUCK_MS);
+    // Not http's own close(), nor worker.disconnect(): these close idle connections, perhaps just as a request is on its way.
+    net.Server.prototype.close.call(server, () => process.disconnect());
   });
 }
 
