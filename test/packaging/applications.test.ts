@@ -1,14 +1,16 @@
-/** docs/applications.md, compared with the examples that it speaks of. */
+/** docs/applications.md, compared with what it speaks of: the examples, and what was measured. */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { root } from "../support/paths.ts";
 import { SERVER_NAMES, type ServerName, serverOf } from "../support/server-table.ts";
-import { exampleOf, folderOf } from "../support/servers.ts";
+import { exampleOf, folderOf, type Outcome, type Seen } from "../support/servers.ts";
 
 interface Row {
   readonly command: string;
   readonly takes: string;
   readonly signal: string;
+  readonly lost: string;
+  readonly byItself: string;
 }
 
 const page = readFileSync(`${root}/docs/applications.md`, "utf8");
@@ -16,8 +18,10 @@ const page = readFileSync(`${root}/docs/applications.md`, "utf8");
 /** The rows of the page's table, by the server's name. */
 const rows = new Map(
   [...page.matchAll(/^\| \[([a-z-]+)\]\(#\1\) +\|(.*)\|$/gm)].map(([, name = "", rest = ""]) => {
-    const [command = "", takes = "", signal = ""] = rest.split("|").map((cell) => cell.trim());
-    return [name, { command: command.replaceAll("`", ""), takes, signal } satisfies Row];
+    const [command = "", takes = "", signal = "", lost = "", byItself = ""] = rest
+      .split("|")
+      .map((cell) => cell.trim());
+    return [name, { command: command.replaceAll("`", ""), takes, signal, lost, byItself } satisfies Row];
   }),
 );
 
@@ -61,4 +65,41 @@ describe("the page about applications", () => {
       }
     },
   );
+
+  it("says what was measured, and nothing else", () => {
+    const measured = JSON.parse(readFileSync(`${root}/bench/results/servers.json`, "utf8")) as {
+      readonly quick: boolean;
+      readonly result: {
+        readonly ok: boolean;
+        readonly clients: number;
+        readonly servers: Readonly<
+          Record<string, { readonly example: Outcome; readonly plain: Outcome | null }>
+        >;
+      };
+    };
+    expect(measured).toMatchObject({ quick: false, result: { ok: true } });
+    const { servers, clients } = measured.result;
+    expect(page).toContain(`${clients} clients`);
+    expect(Object.keys(servers).sort()).toEqual([...SERVER_NAMES].sort());
+    for (const name of SERVER_NAMES) {
+      const { lost, byItself } = rowOf(name);
+      const { example, plain } = servers[name] ?? { example: null, plain: null };
+      expect({ name, lost, byItself }).toEqual({ name, lost: said(example), byItself: said(plain) });
+      expect({
+        name,
+        fresh: [example, plain].map((each) => (each === null ? 0 : lostOf(each.fresh))),
+      }).toEqual({
+        name,
+        fresh: [0, 0],
+      });
+    }
+  });
 });
+
+function said(outcome: Outcome | null): string {
+  return outcome === null ? "" : `${lostOf(outcome.kept)} in ${outcome.deploys}`;
+}
+
+function lostOf({ refused, reset, cut, late, badStatus }: Seen): number {
+  return refused + reset + cut + late + badStatus;
+}
