@@ -143,13 +143,18 @@ describe("where it cannot move", () => {
     const one = await generations.start(APP).ready();
     const all = await clients(20, generations.port);
     await askAll(all);
+    // Its parser is between two requests, and calls itself idle; the answer is still to come.
+    const [slow] = (await clients(1, generations.port)) as [Client];
+    slow.socket.write("GET /stream?ms=2000 HTTP/1.1\r\nHost: x\r\n\r\n");
+    await once(slow.socket, "data");
     one.process.kill("SIGTERM");
     await one.stopping();
     const two = await generations.start(APP).ready();
     generations.route(one, two);
     expect(await one.exit()).toEqual({ code: 0, signal: null });
-    expect(tally(await askAll(all))).toEqual({ v2: 20 });
-    close(all);
+    expect(slow.text).toContain("end\n");
+    expect(tally(await askAll([...all, slow]))).toEqual({ v2: 21 });
+    close([...all, slow]);
   });
 });
 

@@ -97,6 +97,7 @@ describe("ws: what the old generation says to one that is on its way", () => {
     await one.stopping();
     one.process.kill("SIGUSR2");
     await eventually("the old one's words", () => one.lines.includes("news"), DEADLINE_MS);
+    expect(client.heard()).toBe("");
     two.process.kill("SIGCONT");
     await one.exit();
     await eventually("the news", () => client.heard() === NEWS, DEADLINE_MS);

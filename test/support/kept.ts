@@ -25,6 +25,11 @@ export class Client {
     return new Client(socket);
   }
 
+  /** What has come since it asked. */
+  get text(): string {
+    return this.#text;
+  }
+
   /** Who answered, "v2" for example, and with "close" behind it where it was the last answer; "" when the connection ended. */
   async ask(
     path = "/",
