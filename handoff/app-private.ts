@@ -125,7 +125,8 @@ export function adopt(server: Server, fd: number, options: { readonly paused?: b
 
 const CONNECTIONS = "http.server.connections";
 
-const TRIAL_MS = 5000;
+/** A busy machine that starts several programs at once takes seconds for what takes milliseconds. */
+const TRIAL_MS = 15_000;
 const ASK = "GET / HTTP/1.1\r\nHost: handoffd\r\n\r\n";
 
 /** Moves a connection within this process. null: all is as it must be; else what is not. */
