@@ -5,6 +5,13 @@ import { type Finding, finding } from "./findings.ts";
 import type { Observations, SocketUse } from "./observations.ts";
 
 const NOT_READY = new Set(["DEPLOY_READY_TIMEOUT", "DEPLOY_CANDIDATE_FAILED", "DEPLOY_CANDIDATE_EXITED"]);
+/** Why a generation fails by its application. Everything else is the host's fault, or handoffd's. */
+const OF_THE_APPLICATION = new Set([
+  "INSTANCE_EXITED",
+  "LAUNCH_FAILED",
+  "READY_TIMEOUT",
+  "GENERATION_NOT_ACCEPTING",
+]);
 const NOT_VERIFIED = new Set(["DEPLOY_VERIFY_FAILED", "DEPLOY_VERIFY_TIMEOUT"]);
 
 /** What an application says that binds an address which somebody else has; errno(3), and libraries' words for it. */
@@ -18,12 +25,18 @@ export function failedDeploy(observations: Observations): Finding | null {
   if (failed === undefined) return null;
   const { code = "", message = failed.phase } = failed.reason ?? {};
   const use = observations.sockets.find(({ generation }) => generation === failed.to) ?? null;
-  const isNotReady = NOT_READY.has(code);
+  const isNotReady = NOT_READY.has(code) && isOfTheApplication(failed, observations);
   const isNotVerified = NOT_VERIFIED.has(code);
   const bySockets = isNotReady || isNotVerified ? elsewhere(use) : null;
   if (bySockets !== null) return bySockets;
   if (isNotReady) return notReady(failed, use, observations);
   return finding(isNotVerified ? "fails-verification" : "deploy-failed", message);
+}
+
+function isOfTheApplication({ to, reason }: Deploy, { events }: Observations): boolean {
+  if (reason?.code !== "DEPLOY_CANDIDATE_FAILED") return true;
+  const why = events.findLast(({ type, generation }) => type === "generation.failure" && generation === to);
+  return why?.code === undefined || OF_THE_APPLICATION.has(why.code);
 }
 
 function elsewhere(use: SocketUse | null): Finding | null {

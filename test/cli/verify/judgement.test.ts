@@ -81,6 +81,18 @@ describe("a generation that does not come up", () => {
       "never-ready",
     ],
     ["exits", "DEPLOY_CANDIDATE_EXITED", { output: ["no database"] }, "does-not-start"],
+    [
+      "is not given its sockets in time",
+      "DEPLOY_CANDIDATE_FAILED",
+      { events: [eventOf("generation.failure", -9, { generation: 1, code: "HANDOFF_TIMEOUT" })] },
+      "deploy-failed",
+    ],
+    [
+      "cannot be executed",
+      "DEPLOY_CANDIDATE_FAILED",
+      { events: [eventOf("generation.failure", -9, { generation: 1, code: "LAUNCH_FAILED" })] },
+      "does-not-start",
+    ],
     ["is refused by verify:", "DEPLOY_VERIFY_FAILED", { sockets: [use] }, "fails-verification"],
     ["is not judged", "DEPLOY_ABORTED", {}, "deploy-failed"],
   ] as const)("because it %s is named so", (_title, code, rest, expected) => {
