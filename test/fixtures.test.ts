@@ -141,6 +141,65 @@ describe("unmodified.mjs", () => {
   });
 });
 
+describe("exits-on-sigterm.mjs", () => {
+  it("cuts an answer that it has begun", async () => {
+    await using app = await served("exits-on-sigterm.mjs");
+    const stream = ask(at(app), { path: "/stream?ms=60000" });
+    const failed = expect(stream).rejects.toThrow();
+    await eventually("the stream's connection", () => connectionsOf(app) > 0);
+    app.process.kill("SIGTERM");
+    expect(await app.exit).toEqual({ code: 0, signal: null });
+    await failed;
+  });
+});
+
+describe("leaks-descriptors.mjs", () => {
+  it("has one more descriptor open after each request", async () => {
+    await using app = await served("leaks-descriptors.mjs");
+    await eventually("the end of the first connection", () => connectionsOf(app) === 0);
+    const before = descriptorCount(app.pid);
+    for (let request = 0; request < 5; request++) await ask(at(app));
+    await eventually("the end of all connections", () => connectionsOf(app) === 0);
+    expect(descriptorCount(app.pid)).toBe(before + 5);
+  });
+});
+
+describe("unavailable-when-told.mjs", () => {
+  it("answers 503 on a kept connection when it was told to end, and closes it", async () => {
+    await using app = await served("unavailable-when-told.mjs");
+    const kept = createConnection(at(app));
+    const answers: string[] = [];
+    kept.on("data", (data) => answers.push(data.toString()));
+    kept.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await once(kept, "data");
+    app.process.kill("SIGTERM");
+    await eventually("its end of accepting", async () => (await refusal(app)) === "ECONNREFUSED");
+    kept.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await once(kept, "close");
+    expect(answers.map((text) => text.split("\r\n")[0])).toEqual([
+      "HTTP/1.1 200 OK",
+      "HTTP/1.1 503 Service Unavailable",
+    ]);
+    expect(await app.exit).toEqual({ code: 0, signal: null });
+  });
+});
+
+describe("one-at-a-time.py", () => {
+  it("works on one connection at a time", async () => {
+    await using app = await served("one-at-a-time.py");
+    const began = performance.now();
+    await Promise.all(["a", "b", "c"].map((name) => ask(at(app), { path: `/slow?ms=200&${name}` })));
+    expect(performance.now() - began).toBeGreaterThan(590);
+  });
+});
+
+/** Established connections of the application: sockets that are not the one on which it listens. */
+function connectionsOf(app: App): number {
+  const hex = app.port.toString(16).toUpperCase().padStart(4, "0");
+  const lines = readFileSync("/proc/net/tcp", "utf8").split("\n");
+  return lines.filter((line) => new RegExp(`^\\s*\\d+: [0-9A-F]{8}:${hex} \\S+ (01|08) `).test(line)).length;
+}
+
 describe("stdlib.py", () => {
   it("finishes what it has begun when it is told to end", async () => {
     await using app = await served("stdlib.py");
