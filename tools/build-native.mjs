@@ -2,7 +2,8 @@
 // already: Node's own where they were installed with it, else those of the package node-api-headers. node-gyp left to
 // itself would download them.
 //
-// HANDOFFD_HEADERS=package takes the package's even where Node's are there. make knows what is up to date.
+// HANDOFFD_HEADERS=package takes the package's even where Node's are there. make knows what is up to date. Where the npm
+// package has brought them, and they run here, nothing is built, unless with npm_config_build_from_source=true.
 import { spawnSync } from "node:child_process";
 import {
   copyFileSync,
@@ -17,6 +18,12 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { hasPrebuilt } from "./prebuilt.mjs";
+
+if (hasPrebuilt()) {
+  console.log("handoffd: the addon came with the package (build/Release)");
+  process.exit();
+}
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const require = createRequire(import.meta.url);

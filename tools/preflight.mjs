@@ -1,4 +1,4 @@
-// Before anything is installed: is there all that the build needs? Everything that is missing is named at once,
+// Before anything is installed: is there all that the build needs, where one is needed? Everything that is missing is named at once,
 // with the line that installs it; a machine that has it all hears nothing.
 //
 // Runs before the dependencies exist, and perhaps on an old Node that must still be able to read it: only
@@ -6,6 +6,7 @@
 import { spawnSync } from "node:child_process";
 import { isAbsolute } from "node:path";
 import process from "node:process";
+import { hasPrebuilt } from "./prebuilt.mjs";
 
 const NODE = { major: 20, minor: 19 };
 
@@ -57,7 +58,7 @@ function complaints() {
   if (major < NODE.major || (major === NODE.major && minor < NODE.minor)) {
     lines.push(`Node ${NODE.major}.${NODE.minor} or newer is needed; this is ${process.versions.node}.`);
   }
-  const missing = missingParts();
+  const missing = hasPrebuilt() ? [] : missingParts();
   if (missing.length > 0) {
     const packages = [...new Set(missing.flatMap((part) => part.packages))].sort();
     lines.push(

@@ -6,9 +6,10 @@ import { parse } from "yaml";
 import { type Config, type Daemon, startDaemon } from "../support/daemon.ts";
 import { lost, startLoad } from "../support/load.ts";
 import { root } from "../support/paths.ts";
-import { Podman, type Said } from "../support/podman.ts";
+import { Podman } from "../support/podman.ts";
 import { addressOf } from "../support/ports.ts";
 import { eventually } from "../support/processes.ts";
+import type { Said } from "../support/run.ts";
 import { NOTHING } from "../support/stage.ts";
 
 const EXAMPLE = `${root}/examples/containers`;

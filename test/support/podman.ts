@@ -10,19 +10,12 @@
 import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { text } from "node:stream/consumers";
-import type { Readable } from "node:stream";
-import { environment, eventually, processesOf, start, withDeadline } from "./processes.ts";
+import { eventually, processesOf } from "./processes.ts";
+import { run, type Said, tried } from "./run.ts";
 
 const RUN_MS = 120_000;
 /** What is needed, and where it comes from (Debian). runc, since crun wants a control group of version 2 alone. */
 const TOOLS = { podman: "podman", conmon: "conmon", runc: "runc", netavark: "netavark" } as const;
-
-export interface Said {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 export class Podman implements AsyncDisposable {
   readonly folder: string;
@@ -66,25 +59,12 @@ export class Podman implements AsyncDisposable {
 
   /** Throws unless it exits with 0. Returns what it says. */
   async run(...words: readonly string[]): Promise<string> {
-    const { code, stdout, stderr } = await this.tried(words);
-    if (code !== 0) throw new Error(`podman ${words.join(" ")}: ${code ?? "a signal"}\n${stdout}${stderr}`);
-    return stdout.trim();
+    return (await run(this.program, words, { deadlineMs: RUN_MS })).stdout.trim();
   }
 
   /** What it exits with is the caller's to judge. */
-  async tried(words: readonly string[], deadlineMs = RUN_MS): Promise<Said> {
-    const podman = start(this.program, words, { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
-    const read = Promise.all([
-      podman.exit,
-      text(podman.child.stdout as Readable),
-      text(podman.child.stderr as Readable),
-    ]);
-    try {
-      const [{ code }, stdout, stderr] = await withDeadline(read, deadlineMs, `podman ${words.join(" ")}`);
-      return { code, stdout, stderr };
-    } finally {
-      podman.kill("SIGKILL");
-    }
+  tried(words: readonly string[]): Promise<Said> {
+    return tried(this.program, words, { deadlineMs: RUN_MS });
   }
 
   /** The pid of a container's first process, on this host; null when there is no such container, or it does not run. */
