@@ -146,7 +146,7 @@ export function originForbidden(): CodedError {
 export function hostNotServed(): CodedError {
   return new CodedError(
     "HOST_NOT_SERVED",
-    "This address serves the host names localhost, 127.0.0.1 and [::1] only, so that no page of another site can reach it by a name of its own. Use one of them.",
+    "Without a token this address serves the host names localhost, 127.0.0.1 and [::1] only, so that no page of another site can reach it by a name of its own. Use one of them.",
   );
 }
 

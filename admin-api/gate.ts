@@ -5,7 +5,7 @@
 import type { FastifyRequest } from "fastify";
 
 import type { Access } from "./access.ts";
-import { certificateOf, type Entrance } from "./door.ts";
+import { certificateOf, type DoorKind, type Entrance } from "./door.ts";
 import {
   forbidden,
   hostNotServed,
@@ -82,14 +82,15 @@ export class Gate {
     const { door } = this.#entranceOf(request);
     const { url, config } = request.routeOptions;
     if (request.url.length > URI_LIMIT) throw uriTooLong(URI_LIMIT);
-    if (door.kind !== "unix" && door.isLoopback && isRebound(request)) throw hostNotServed();
+    const changes = isChange(request);
+    const needed = config.role ?? (changes ? "admin" : "read");
+    // What anyone may see is no secret: the page can be loaded through a proxy, and sends its token from then on.
+    if ((door.kind === "metrics" || needed !== "anyone") && isRebound(door, request)) throw hostNotServed();
     if (door.kind === "metrics") {
       if (!METRICS_ROUTES.includes(url)) throw routeUnknown(pathOf(request));
       this.#count(this.#reads, `address ${networkOf(request)}`);
       return;
     }
-    const changes = isChange(request);
-    const needed = config.role ?? (changes ? "admin" : "read");
     if (needed === "anyone") {
       this.#count(this.#reads, `address ${networkOf(request)}`);
       return;
@@ -161,12 +162,15 @@ function networkOf(request: FastifyRequest): string {
 
 /**
  * DNS rebinding: a page makes its own name resolve to this host, and then its requests are not foreign to the browser.
- * It has no token to send, so what a proxy passes on with one may have any name.
+ * By TCP it has no token to send, so what a proxy passes on with one may have any name. A unix socket asks for none:
+ * someone may have forwarded it to a port of their own, for the page. What asks there may call the host whatever it
+ * likes, as curl's `http://handoffd/`, but a name that a stranger can make resolve has a dot in it.
  */
-function isRebound({ headers }: FastifyRequest): boolean {
-  if (headers.authorization !== undefined) return false;
+function isRebound(door: DoorKind, { headers }: FastifyRequest): boolean {
   const name = (headers.host ?? "").replace(/:\d+$/u, "").toLowerCase();
-  return name !== "localhost" && name !== "[::1]" && !/^127(?:\.\d{1,3}){3}$/u.test(name);
+  if (name === "localhost" || name === "[::1]" || /^127(?:\.\d{1,3}){3}$/u.test(name)) return false;
+  if (door.kind === "unix") return name.includes(".");
+  return door.isLoopback && headers.authorization === undefined;
 }
 
 /** Browsers say from where a page asks; nobody else does. */

@@ -67,6 +67,23 @@ test.each([
   expect((await ask("GET", "/v1/status", undefined, { host })).status).toBe(status);
 });
 
+test.each([
+  ["handoffd", 200],
+  ["localhost:9700", 200],
+  ["127.0.0.1:9700", 200],
+  ["evil.example", 421],
+  ["evil.example:9700", 421],
+  ["127.0.0.1.evil.example", 421],
+])(
+  "by a unix socket, which someone may have forwarded to a port, the host %s is a %d",
+  async (host, status) => {
+    const { ask } = await serve();
+    expect((await ask("GET", "/v1/status", undefined, { host })).status).toBe(status);
+    // Nobody is known here by a token, so one that a page has made up opens nothing.
+    expect((await ask("GET", "/v1/status", undefined, { host, ...bearer("hd_x") })).status).toBe(status);
+  },
+);
+
 test("a proxy may pass any host on with a token, and other addresses have any name", async () => {
   const { access, tokens } = keyRing();
   const { server } = await serve({ access });
