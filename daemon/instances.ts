@@ -298,7 +298,9 @@ export class Instances {
 
   #exited(instance: Instance, failure: CodedError, expected: boolean): void {
     this.#surroundings.tally.exited(this.#config.name, expected ? "expected" : "unexpected");
-    this.#say(instance, "instance.exited", failure.message, failure.code, expected ? "info" : "error");
+    // A code says what failed: an end that was asked for has none.
+    if (expected) this.#say(instance, "instance.exited", failure.message);
+    else this.#say(instance, "instance.exited", failure.message, failure.code, "error");
     if (expected) return; // retirement.ts has the process, and its group with it.
     this.#cleanUp(instance);
     // The launcher's own failure is no exit of the application: nothing of it ever ran.
