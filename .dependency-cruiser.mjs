@@ -46,6 +46,28 @@ export default {
       from: {},
       to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
     },
+    // The page is the browser's: of ours it knows what the API says and who may do what, and nothing that runs in Node.
+    {
+      name: "the-page-knows-the-api-only",
+      severity: "error",
+      from: { path: "^admin-api/dashboard/" },
+      to: {
+        pathNot:
+          "^(admin-api/dashboard/|admin-api/(schemas|roles)\\.ts$|node_modules/(preact|uplot|@sinclair/typebox)/)",
+      },
+    },
+    {
+      name: "the-page-takes-types-of-the-schemas-only",
+      severity: "error",
+      from: { path: "^admin-api/dashboard/" },
+      to: { path: "^admin-api/schemas\\.ts$", dependencyTypesNot: ["type-only"] },
+    },
+    {
+      name: "nobody-loads-the-page",
+      severity: "error",
+      from: { pathNot: "^(admin-api/dashboard/|test/)" },
+      to: { path: "^admin-api/dashboard/" },
+    },
     {
       name: "the-command-line-loads-no-server",
       severity: "error",

@@ -10,7 +10,7 @@ const noClock = "deploy/ is pure: time comes in as an argument, and the port wak
 export default defineConfig(
   { ignores: ["dist/", "build/", "node_modules/", "test/fixtures/", "examples/"] },
   {
-    files: ["**/*.ts"],
+    files: ["**/*.{ts,tsx}"],
     extends: [...tseslint.configs.strictTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {

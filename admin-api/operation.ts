@@ -10,7 +10,8 @@ export interface Operation {
   /** Codes of problem.ts that this operation can answer, besides those that many can: see openapi.ts. */
   readonly refusals?: readonly string[];
   /** The media type of a success, where it is not JSON. */
-  readonly produces?: "text/event-stream" | "text/plain";
+  readonly produces?:
+    "text/event-stream" | "text/plain" | "text/html" | "text/javascript" | "text/css" | "image/svg+xml";
   /** Headers of a success. */
   readonly headers?: Readonly<Record<string, string>>;
   /** It takes If-Match. */

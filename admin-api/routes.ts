@@ -3,6 +3,7 @@ import type { FastifyInstance } from "fastify";
 
 import type { RouteContext } from "./routes/context.ts";
 import { callerRoutes } from "./routes/caller.ts";
+import { dashboardRoutes } from "./routes/dashboard.ts";
 import { deployRoutes } from "./routes/deploys.ts";
 import { doctorRoutes } from "./routes/doctor.ts";
 import { endRoutes } from "./routes/end.ts";
@@ -38,6 +39,7 @@ const ROUTES = [
   reloadRoutes,
   eventRoutes,
   upgradeRoutes,
+  dashboardRoutes,
 ] as const;
 
 export function addRoutes(app: FastifyInstance, context: RouteContext): void {

@@ -26,6 +26,15 @@ const CHECKS = {
     ".",
   ),
   tsc: bin("tsc", "--noEmit", "--incremental", "--tsBuildInfoFile", `${CACHE}/tsc.tsbuildinfo`),
+  "tsc-dashboard": bin(
+    "tsc",
+    "--noEmit",
+    "--incremental",
+    "-p",
+    "admin-api/dashboard",
+    "--tsBuildInfoFile",
+    `${CACHE}/tsc-dashboard.tsbuildinfo`,
+  ),
   knip: bin("knip", "--no-progress"),
   prettier: bin(
     "prettier",
