@@ -73,7 +73,10 @@ function stage(folder) {
 function build(work) {
   const folder = join(work, `handoffd-${manifest.version}`);
   stage(folder);
-  const { status, stdout, stderr } = spawnSync("debian/rules", ["binary"], { cwd: folder, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync("make", ["-f", "debian/rules", "binary"], {
+    cwd: folder,
+    encoding: "utf8",
+  });
   if (status !== 0) {
     console.error(`${stdout ?? ""}${stderr ?? ""}`);
     console.error(

@@ -72,7 +72,7 @@ export class Api {
       ...(signal === undefined ? [] : [signal]),
       ...(patienceMs === null ? [] : [AbortSignal.timeout(patienceMs)]),
     ];
-    const response = await fetch(new URL(path, this.#base), {
+    const request = {
       method,
       headers: { ...headers, ...(this.token !== null && { authorization: `Bearer ${this.token}` }) },
       ...(body !== undefined && { body }),
@@ -81,7 +81,8 @@ export class Api {
       credentials: "omit",
       redirect: "error",
       referrerPolicy: "no-referrer",
-    });
+    } as const;
+    const response = await fetch(new URL(path, this.#base), request);
     if (response.ok) return response;
     throw new Refusal(problemOf(response.status, await response.text()));
   }

@@ -45,7 +45,12 @@ async function npm(path: string, ...words: readonly string[]): Promise<string> {
   const program = realpathSync(
     (await run("sh", ["-c", "command -v npm"], { deadlineMs: 10_000 })).stdout.trim(),
   );
-  const own = [`--cache=${folder}/cache`, `--userconfig=${folder}/npmrc`, "--offline", "--foreground-scripts"];
+  const own = [
+    `--cache=${folder}/cache`,
+    `--userconfig=${folder}/npmrc`,
+    "--offline",
+    "--foreground-scripts",
+  ];
   // Not optimized: whether it can be built is the question.
   const env = environment({ PATH: path, CFLAGS: "-O0", CXXFLAGS: "-O0" });
   const options = { cwd: folder, env, deadlineMs: NPM_MS };
