@@ -17,12 +17,13 @@ interface Diagnosis {
 }
 
 test("a deploy is seen with its clock and both generations, and what it did stays in the scroll-back", async () => {
-  await using daemon = await startDaemon({ config: oneService({ deploy: { bake: "3s" } }) });
+  await using daemon = await startDaemon({ config: oneService({ deploy: { bake: "10m" } }) });
   await using terminal = await Terminal.open([`${root}/bin/handoffctl`, "deploy", "api", "v1"], {
     environment: { HANDOFFD_SOCKET: daemon.socket },
   });
   const seen = await terminal.until(/^ {2}baking .*\n {2}generation 1 .* 0 %.*\n {2}generation 2 .*100 %/mu);
-  expect(seen).toMatch(/^ {2}baking {8}█+░+ {2}[123] s left$/mu);
+  expect(seen).toMatch(/^ {2}baking {8}█+░+ {2}\d+ min \d+ s left$/mu);
+  expect((await daemon.api("POST", "/v1/deploys/api-2/promote")).status).toBe(200);
   const after = (await terminal.until("exit 0")).split("\n");
   expect(after[0]).toMatch(/^deploy api-2 of api, blue-green, generation 1 -> 2 \(version v1\)$/u);
   const phases = after.slice(1, -1).map((line) => line.replace(/^ *[\d.]+ s {2}/u, ""));
