@@ -4,8 +4,10 @@
 //   npm run bench -- descriptor deploy              these
 //   npm run bench -- --quick --json figures.json    short, and written down as JSON too
 //
-//   npm run bench -- deploy --save                  into bench/results, as JSON and as Markdown
+//   npm run bench -- deploy --save                  into bench/results, and into docs/performance.md
+//   npm run bench -- document                       whether docs/performance.md shows what is in bench/results
 //   npm run bench -- peers                          beside other systems: ten minutes, alone on the machine
+//   npm run bench -- compare OLD.json NEW.json      what is different, and what is noise
 //   npm run bench -- peers --systems handoffd,node:cluster --restarts 3
 //
 // Needs `npm run build` and a C compiler. Measuring again is the only way to compare: the figures are of this
@@ -15,6 +17,7 @@ import process from "node:process";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { machine } from "./support/machine.mjs";
+import { document } from "./support/document.mjs";
 import { root } from "./support/product.mjs";
 import { machineMarkdown, markdown } from "./support/table.mjs";
 
@@ -30,6 +33,7 @@ const BENCHMARKS = {
 };
 /** Minutes, and other people's programs: only when they are asked for. */
 const LONG = {
+  instructions: () => import("./instructions.mjs"),
   footprint: () => import("./footprint.mjs"),
   scale: () => import("./scale.mjs"),
   peers: () => import("./peers.mjs"),
@@ -44,11 +48,26 @@ async function measure(name, options) {
   return { whole, text: (benchmark.markdown ?? markdown)(whole) };
 }
 
-/** Into bench/results: docs/performance.md shows what is there. */
-function save(name, content, text) {
+/** Into bench/results, and from there into docs/performance.md. */
+async function save(name, content, text) {
   const file = join(root, "bench/results", name);
   writeFileSync(`${file}.json`, `${JSON.stringify(content, null, 2)}\n`);
-  writeFileSync(`${file}.md`, `${machineMarkdown(content.machine)}\n${text}`);
+  writeFileSync(`${file}.md`, `${text}\n${machineMarkdown(content.machine)}`);
+  await document(markdownOf, true);
+}
+
+async function markdownOf(name) {
+  return (await ALL[name]()).markdown ?? markdown;
+}
+
+/** Whether the document shows what is in bench/results; with --save it does afterwards. */
+async function checkDocument(isSaved) {
+  const old = await document(markdownOf, isSaved);
+  if (isSaved || old.length === 0) return 0;
+  console.error(
+    `docs/performance.md does not show bench/results: ${old.join(", ")} (npm run bench -- document --save)`,
+  );
+  return 1;
 }
 
 async function main() {
@@ -62,6 +81,8 @@ async function main() {
       restarts: { type: "string" },
     },
   });
+  if (positionals[0] === "document") return checkDocument(values.save);
+  if (positionals[0] === "compare") return (await import("./compare.mjs")).compareFiles(positionals.slice(1));
   const unknown = positionals.filter((name) => !(name in ALL));
   if (unknown.length > 0) {
     console.error(`no such benchmark: ${unknown.join(", ")} (there are ${Object.keys(ALL).join(", ")})`);

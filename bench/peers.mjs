@@ -213,12 +213,14 @@ async function restartUnderLoad(running, stream, { windowSeconds }, own) {
   await Promise.all([idle.settled(), loads.new.started(), loads.keepalive.started()]);
   await delay(BEFORE_MS);
   const commandAt = wallMs();
-  const restarted = running.restart();
-  restarted.catch(() => undefined); // Awaited below.
-  const fresh = await loads.new.done;
-  const firstMs = await firstAnswer(fresh, commandAt, port);
-  const reports = { new: fresh, keepalive: await loads.keepalive.done, stream: await stream.done };
-  await within(restarted, LEFT_MS);
+  const restarted = within(running.restart(), LEFT_MS);
+  const first = loads.new.done.then((report) => firstAnswer(report, commandAt, port));
+  const [firstMs] = await Promise.all([first, restarted]);
+  const reports = {
+    new: await loads.new.done,
+    keepalive: await loads.keepalive.done,
+    stream: await stream.done,
+  };
   return { ...reports, idle: await idle.stop(), firstMs };
 }
 

@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { disposing, start } from "./support/child.mjs";
 import { program } from "./support/compile.mjs";
 import { startDaemon, wallMs } from "./support/daemon.mjs";
-import { medianInterval, ratio, row, takeTurns } from "./support/figures.mjs";
+import { ratio, ratioInterval, row, takeTurns } from "./support/figures.mjs";
 
 export const title = "one service, alone and among many";
 
@@ -27,12 +27,11 @@ async function measure({ quick }, own) {
   const compared = async (what, unit, measured, more = {}) => {
     await takeTurns(1, both(measured)); // The first ones are compiled while they run.
     const times = await takeTurns(pairs, both(measured));
-    const ratios = times.among.map((samples, round) => samples[0] / times.alone[round][0]);
     return [
       row(`${what}, alone`, unit, times.alone.flat()),
       row(`${what}, among ${services} services`, unit, times.among.flat(), {
         ratio: ratio(times.among, times.alone),
-        interval: medianInterval(ratios),
+        ratioInterval: ratioInterval(times.among, times.alone),
         of: "alone",
         ...more,
       }),

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { text } from "node:stream/consumers";
 import type { Readable } from "node:stream";
@@ -129,10 +129,89 @@ describe("npm run bench", { timeout: 160_000 }, () => {
     expect(systems[0]?.failures).toMatchObject({ new: {}, stream: {} });
   });
 
+  describe("comparing two results", () => {
+    const machine = { cpu: "x", cores: 2, kernel: "6", node: "v20" };
+    const time = (median: number, low: number, high: number): object => ({
+      name: "time",
+      unit: "ms",
+      median,
+      low,
+      high,
+    });
+    const count = (median: number): object => ({ name: "count", unit: "instructions", median, exact: true });
+    const share = (median: number, low: number, high: number): object => ({
+      name: "peers",
+      systems: [{ name: "handoffd", throughput: { new: { median, low, high } } }],
+    });
+
+    async function compared(
+      old: unknown,
+      now: unknown,
+    ): Promise<{ code: number | null; verdicts: string[] }> {
+      const folder = mkdtempSync(`${tmpdir()}/hd-bench-test-`);
+      try {
+        writeFileSync(`${folder}/old.json`, JSON.stringify(old));
+        writeFileSync(`${folder}/new.json`, JSON.stringify(now));
+        const { code, said } = await bench("compare", `${folder}/old.json`, `${folder}/new.json`);
+        return {
+          code,
+          verdicts: [...said.matchAll(/(\w+) \|$/gmu)].map(([, verdict = ""]) => verdict).slice(1),
+        };
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    }
+    const result = (...rows: object[]): object => ({ machine, benchmarks: [{ name: "one", rows }] });
+
+    it("takes for noise what is near, and what is uncertain", async () => {
+      const old = result(time(10, 9, 11));
+      const news = [
+        time(10.9, 10, 12),
+        time(13, 10.5, 20),
+        time(10.5, 10.4, 10.6),
+        time(14, 12, 16),
+        time(5, 4, 6),
+      ];
+      const verdicts = await Promise.all(
+        news.map(async (row) => (await compared(old, result(row))).verdicts[0]),
+      );
+      expect(verdicts).toEqual(["same", "same", "same", "more", "less"]);
+    });
+
+    it("fails for more instructions, by little, and for nothing else", async () => {
+      expect(await compared(result(count(1000)), result(count(1019)))).toEqual({
+        code: 0,
+        verdicts: ["same"],
+      });
+      expect(await compared(result(count(1000)), result(count(900)))).toEqual({
+        code: 0,
+        verdicts: ["less"],
+      });
+      expect(await compared(result(count(1000)), result(count(1021)))).toEqual({
+        code: 1,
+        verdicts: ["more"],
+      });
+      expect((await compared(result(time(1, 1, 1)), result(time(9, 9, 9)))).code).toBe(0);
+    });
+
+    it("compares only ratios and instructions of two machines", async () => {
+      const other = { machine: { ...machine, cpu: "y" }, benchmarks: [share(0.8, 0.79, 0.81)] };
+      expect(await compared({ machine, benchmarks: [share(0.99, 0.98, 1)] }, other)).toEqual({
+        code: 0,
+        verdicts: ["less"],
+      });
+      const { verdicts } = await compared(result(time(1, 1, 1), count(10)), {
+        machine: { ...machine, cpu: "y" },
+        benchmarks: [{ name: "one", rows: [time(9, 9, 9), count(10)] }],
+      });
+      expect(verdicts).toEqual(["incomparable", "same"]);
+    });
+  });
+
   it("names the benchmarks that there are when it is asked for another", async () => {
     expect(await bench("speed")).toEqual({
       code: 2,
-      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli, scrape, footprint, scale, peers)\n",
+      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli, scrape, instructions, footprint, scale, peers)\n",
     });
   });
 });

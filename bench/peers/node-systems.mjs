@@ -36,7 +36,7 @@ export const bare = {
   },
 };
 
-function handoffd(name, environment, missing) {
+function handoffd(name, { environment, ready, missing }) {
   return {
     name,
     application: "Node",
@@ -47,7 +47,7 @@ function handoffd(name, environment, missing) {
         command: [process.execPath, APPLICATION],
         environment,
         listeners: ["web"],
-        ready: { by: "listening" },
+        ready: { by: ready },
         verify: [{ http: { listener: "web", path: "/", expect: 200 } }],
         deploy: { strategy: "blue-green", bake: "0s" },
       };
@@ -159,10 +159,12 @@ const startServer = {
 };
 
 export const NODE_SYSTEMS = [
-  handoffd("handoffd", {}, () => null),
-  handoffd("handoffd + SDK", { BENCH_SDK: SDK }, () =>
-    existsSync(SDK) ? null : "dist/handoff/app.js is missing",
-  ),
+  handoffd("handoffd", { environment: {}, ready: "listening", missing: () => null }),
+  handoffd("handoffd + SDK", {
+    environment: { BENCH_SDK: SDK },
+    ready: "notify",
+    missing: () => (existsSync(SDK) ? null : "dist/handoff/app.js is missing"),
+  }),
   pm2,
   cluster,
   startServer,

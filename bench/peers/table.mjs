@@ -21,6 +21,14 @@ const HEAD = [
   ],
 ];
 
+const WORKLOADS = {
+  new: "new connections",
+  keepalive: "keep-alive",
+  busy: "keep-alive, busy",
+  stream: "streams",
+  idle: "long-lived",
+};
+
 export function markdown({ title, sizes, systems }) {
   const measured = systems.filter(({ failures }) => failures !== undefined);
   const missing = systems.filter((each) => each.missing !== null);
@@ -76,7 +84,7 @@ function share(ratio) {
 function kinds(systems) {
   const lines = systems.flatMap(({ name, failures }) => {
     const parts = Object.entries(failures).flatMap(([mode, counts]) =>
-      Object.entries(counts).map(([kind, count]) => `${count} × ${FAILURES[kind]} (${mode})`),
+      Object.entries(counts).map(([kind, count]) => `${count} × ${FAILURES[kind]} (${WORKLOADS[mode]})`),
     );
     return parts.length === 0 ? [] : [`- ${name}: ${parts.join(", ")}`];
   });

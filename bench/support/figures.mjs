@@ -10,13 +10,19 @@ export function median(samples) {
   return quantile(samples, 0.5);
 }
 
-/** A row of a result. `samples` are numbers in `unit`; `goal` is the most that the median (or the ratio) may be. */
+/**
+ * A row of a result. `samples` are numbers in `unit`; `low` and `high` are the interval of the median; `goal` is the most that the
+ * median (or the ratio) may be.
+ */
 export function row(name, unit, samples, more = {}) {
+  const { low, high } = medianInterval(samples);
   return {
     name,
     unit,
     samples: samples.length,
     median: median(samples),
+    low,
+    high,
     p95: quantile(samples, 0.95),
     ...more,
   };
@@ -38,7 +44,12 @@ export async function takeTurns(rounds, sides) {
 
 /** The median over the rounds of one side's median divided by the other's. */
 export function ratio(rounds, reference) {
-  return median(rounds.map((samples, round) => median(samples) / median(reference[round])));
+  return ratioInterval(rounds, reference).median;
+}
+
+/** The same with its interval. */
+export function ratioInterval(rounds, reference) {
+  return medianInterval(rounds.map((samples, round) => median(samples) / median(reference[round])));
 }
 
 /**

@@ -13,10 +13,14 @@ function cells(row) {
     row.name,
     `${number(row.median)} ${unit}`,
     `${number(row.p95)} ${unit}`,
-    row.ratio === undefined ? "" : `${row.ratio.toFixed(2)} × ${row.of}`,
+    row.ratio === undefined ? "" : `${row.ratio.toFixed(2)} × ${row.of}${interval(row.ratioInterval)}`,
     goal(row),
     String(row.samples),
   ];
+}
+
+function interval(of) {
+  return of === undefined ? "" : ` (${of.low.toFixed(2)} to ${of.high.toFixed(2)})`;
 }
 
 function goal({ goal: limit, goalRatio, unit, median, ratio }) {
