@@ -9,7 +9,7 @@
 //
 // Quiet windows and restarts alternate, so that what else the machine does meets both. A system that cannot be measured is named
 // with the reason; it does not stand in the others' way.
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -47,6 +47,7 @@ const LEFT_MS = 15_000;
 
 /** `systems`: the names of those that are wanted; `restarts`: how many of each. */
 export async function run({ quick, systems: wanted, restarts }) {
+  if (!quick) assertPlainSession();
   const sizes = { ...(quick ? QUICK : FULL), ...(restarts !== undefined && { restarts }) };
   const systems = chosen(wanted ?? (quick ? QUICK_SYSTEMS : null));
   const present = systems.filter((system) => system.missing() === null);
@@ -65,6 +66,17 @@ export async function run({ quick, systems: wanted, restarts }) {
     }
   }
   return { sizes, workloads: WORKLOADS, systems: [...results.values()] };
+}
+
+/**
+ * Some systems start processes in sessions of their own and some do not. Where the kernel schedules sessions against each other
+ * (sched(7), autogroup), and this one is not as any other, they would not be measured alike.
+ */
+function assertPlainSession() {
+  const file = "/proc/self/autogroup";
+  const nice = existsSync(file) ? /nice (-?\d+)/u.exec(readFileSync(file, "utf8"))?.[1] : "0";
+  if (nice !== "0")
+    throw new Error(`this session has the nice value ${nice} (${file}): start the benchmark with setsid`);
 }
 
 function chosen(names) {

@@ -129,6 +129,12 @@ describe("npm run bench", { timeout: 160_000 }, () => {
     expect(systems[0]?.failures).toMatchObject({ new: {}, stream: {} });
   });
 
+  it("has made the tables of docs/performance.md of the results that are kept", async () => {
+    expect(await bench("document")).toEqual({ code: 0, said: "" });
+    const shown = readFileSync(`${root}/docs/performance.md`, "utf8");
+    for (const name of ["footprint", "instructions"]) expect(shown).toContain(`<!-- bench ${name} -->`);
+  });
+
   describe("comparing two results", () => {
     const machine = { cpu: "x", cores: 2, kernel: "6", node: "v20" };
     const time = (median: number, low: number, high: number): object => ({

@@ -37,7 +37,7 @@ export function markdown({ title, sizes, systems }) {
     "",
     ...table(HEAD, measured.map(cells)),
     "",
-    `Failed requests are of ${sizes.restarts} restarts.`,
+    `Failed requests are of ${sizes.restarts} restarts at rates that leave room, and of ${sizes.restarts} busy ones.`,
     ...kinds(measured),
     ...missing.map(({ name, missing: why }) => `Not measured: ${name}: ${why}.`),
     ...systems.flatMap(({ name, problems }) => problems.map((problem) => `${name}: ${problem}.`)),
