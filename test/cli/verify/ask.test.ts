@@ -85,7 +85,7 @@ test.each([
   [
     "answered in half, and then not on",
     [say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")],
-    { answerMs: 50 },
+    { answerMs: 3000 },
     { fate: "cut" },
   ],
 ] as const)("a request that is %s is told so", async (_title, script, options, expected) => {
