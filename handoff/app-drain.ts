@@ -23,6 +23,9 @@ export interface Ending {
   (left: number): void;
 }
 
+/** setTimeout's 31 bits. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export class Drain implements Draining {
   readonly #adapters: readonly Adapter[];
   readonly #complain: (what: string) => void;
@@ -103,11 +106,14 @@ export class Drain implements Draining {
 
   #run(callback: DrainCallback): void {
     this.#running += 1;
+    // What it waits for may keep no process alive by itself (an AbortSignal, a promise of somebody else's).
+    const awake = setInterval(() => undefined, LONGEST_TIMER_MS);
     const deadline: Deadline = { signal: this.#abort.signal, remainingMs: () => this.remainingMs() };
     // A callback that fails must not end the process under the connections of others.
     new Promise((resolve) => resolve(callback(deadline)))
       .catch((error: unknown) => this.#complain(`a callback of onDrain failed: ${messageOf(error)}`))
       .finally(() => {
+        clearInterval(awake);
         this.#running -= 1;
         this.changed();
       });
@@ -115,8 +121,8 @@ export class Drain implements Draining {
 
   #arm(): void {
     clearTimeout(this.#timer);
-    // setTimeout takes 31 bits; who has more than 24 days is not waited for here.
-    if (this.remainingMs() > 2 ** 31 - 1) return;
+    // Who has more than 24 days is not waited for here.
+    if (this.remainingMs() > LONGEST_TIMER_MS) return;
     this.#timer = setTimeout(() => {
       if (this.remainingMs() > 0) this.#arm();
       else this.#end(this.#left());
