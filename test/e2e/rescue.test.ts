@@ -190,6 +190,8 @@ test.each([true, false])(
     expect((await daemon.api("POST", "/v1/services/api/resume")).status).toBe(202);
     expect(await answer).toMatchObject({ status: 200 });
     await daemon.untilReady();
+    // It serves before it has been verified once more: those who waited met it at once.
+    await daemon.until("the end of the resume", ({ services }) => services[0]?.deploy === null);
     expect(await daemon.service()).toMatchObject({ state: "running", current: 2 });
     expect(await daemon.deploy("v1")).toMatchObject({ phase: "succeeded", reason: null });
   },
