@@ -4,7 +4,7 @@
  *   1   the first
  *   2   generations: isSignalled, cookies, pinned, ending · deploys: pinned, exposure, step, resizedAt, fallback, and what canary,
  *       rolling and recreate need · the service: hold, instances, waiting
- *   3   instances: said
+ *   3   instances: said, extendedTo · generations: store
  *
  * The format of the version before is always read; test/golden/ has one file of each. Beyond that, keys that the
  * configuration has got since are filled in with their defaults: a generation keeps the configuration that it was
