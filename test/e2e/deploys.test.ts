@@ -40,9 +40,10 @@ async function deployEach(daemon: Daemon, first: number, last: number): Promise<
   }
 }
 
-/** What measured-daemon.mjs needs in the daemon. A small young generation: its own growth, up to 48 MB, is not looked for. */
+/** A daemon that tells what it holds. A small young generation: its own growth, up to 48 MB, is not looked for. */
 const MEASURED = {
-  NODE_OPTIONS: `--max-semi-space-size=1 --import ${root}/test/fixtures/measured-daemon.mjs`,
+  program: `${root}/test/fixtures/measured-daemon.mjs`,
+  environment: { NODE_OPTIONS: "--max-semi-space-size=1" },
 };
 
 interface Holdings {
@@ -75,10 +76,7 @@ test(
   "100 deploys under new connections and keep-alive lose nothing, and leave the daemon as it was",
   { timeout: 300_000 },
   async () => {
-    await using daemon = await startDaemon({
-      config: configuration("polite.mjs"),
-      environment: MEASURED,
-    });
+    await using daemon = await startDaemon({ config: configuration("polite.mjs"), ...MEASURED });
     const { target } = addressOf(await daemon.status(), "web");
     const common = { target, rate: 400, seconds: 280 };
     await using fresh = startLoad({ ...common, ...IN_FLIGHT, mode: "new" });
