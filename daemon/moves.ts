@@ -63,6 +63,7 @@ export class Moves {
     const giver = instance.program;
     const takers = giver?.open === true ? this.#takersFor(leaver) : [];
     if (giver === null || takers.length === 0) return;
+    let given = 0;
     for (const { program, ...taker } of takers) {
       const [ours, theirs] = native.seqpacketPair().map((fd) => new Descriptor(fd)) as [
         Descriptor,
@@ -73,9 +74,11 @@ export class Moves {
       reach("route.made");
       if (program?.tell(routeFrame("take", generation, instance.id, []), take.fd) !== true) continue;
       reach("route.taken");
-      giver.tell(routeFrame("send", taker.generation, taker.instance, taker.kinds), give.fd);
+      if (giver.tell(routeFrame("send", taker.generation, taker.instance, taker.kinds), give.fd)) given++;
       reach("route.given");
     }
+    // One that is dying cannot be told, and its end is not known yet: whoever asked is given a way when somebody has come in its place.
+    if (given === 0) return;
     giver.answered();
     this.#forget(instance);
   }

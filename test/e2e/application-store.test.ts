@@ -216,6 +216,8 @@ test("nothing is left of what was let go: neither in the daemon nor in its keepe
   const counts = (): number[] => [daemon.descriptors, descriptorCount(keeperOf(daemon))];
   await daemon.until("one generation", ({ services }) => services[0]?.generations.length === 1);
   const before = counts();
+  // Not more: a connection of the API's may have been closing when it was counted.
+  const isAsBefore = (): boolean => counts().every((count, place) => count <= (before[place] ?? 0));
   for (const [round, version] of ["v2", "v3", "v4"].entries()) {
     await app.does(`/store?name=${version}&text=x`);
     await app.does(`/store?name=both&text=y`);
@@ -224,7 +226,7 @@ test("nothing is left of what was let go: neither in the daemon nor in its keepe
     await app.does(`/remove?name=${version}`);
     await app.does(`/remove?name=both`);
     await daemon.until("one generation", ({ services }) => services[0]?.generations.length === 1);
-    await eventually("what there was before", () => counts().join() === before.join());
+    await eventually("no more than there was before", isAsBefore);
   }
 });
 
