@@ -30,7 +30,8 @@ it("there are four of them", () => {
 it.each(programs)("program $index", async ({ index, text }) => {
   await using generations = Generations.open();
   const file = `${folder}/${index}.mjs`;
-  writeFileSync(file, text);
+  // One without a server would end by itself, perhaps at the moment of the signal.
+  writeFileSync(file, `${text}\nsetInterval(() => undefined, 1000);\n`);
   const program = await generations.start(relative(fixture(""), file)).ready();
   program.process.kill("SIGTERM");
   expect(await program.exit()).toEqual({ code: 0, signal: null });
