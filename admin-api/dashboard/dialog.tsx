@@ -1,5 +1,5 @@
 /** One question at a time, in the browser's own modal dialog: it keeps the focus, gives it back, and Escape leaves it. */
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 import { type Answers, wordingOf } from "./asking.ts";
 import { deployOf } from "./lanes.ts";
@@ -13,7 +13,8 @@ interface DialogProps {
 
 export function Dialog({ state, question, acts }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Before the next key: whoever is quick types into the question, and not into the page behind it.
+  useLayoutEffect(() => {
     const shown = dialog.current;
     shown?.showModal();
     return () => shown?.close();

@@ -1,4 +1,4 @@
-import type { State } from "./state.ts";
+import { newsOf, type State } from "./state.ts";
 
 /** The newest first. It is no live region: what matters of it is announced, and not everything does. */
 export function Events({ state: { events } }: { readonly state: State }) {
@@ -9,7 +9,7 @@ export function Events({ state: { events } }: { readonly state: State }) {
         <p class="empty">Nothing has happened since the daemon was started.</p>
       ) : (
         <ol class="scroll" tabIndex={0} aria-labelledby="events">
-          {events.map(({ id, at, type, message, code }) => (
+          {newsOf(events).map(({ id, at, type, message, code }) => (
             <li key={id} class={code === undefined ? "" : "bad"}>
               <time dateTime={at} title={at}>
                 {new Date(at).toLocaleTimeString("en-GB")}

@@ -3,7 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 
 import type { Hue, Lane } from "./lanes.ts";
-import { type Columns, openColumns, type Sample, waitingColumns, WINDOW_MS } from "./samples.ts";
+import { type Columns, openColumns, type Sample, spanOf, waitingColumns } from "./samples.ts";
 
 const HEIGHT = 110;
 
@@ -82,7 +82,7 @@ function said(title: string, { series }: Columns, lines: readonly Line[]): strin
     const most = Math.max(0, ...values.map((value) => value ?? 0));
     return `${lines[index]?.label ?? ""}: ${String(values.at(-1) ?? "none")} now, at most ${String(most)}`;
   });
-  return `${title} in the last five minutes. ${each.join("; ")}`;
+  return `${title}, for as long as this page is open. ${each.join("; ")}`;
 }
 
 /** A uPlot in the colours of the page, as wide as its place. */
@@ -112,7 +112,12 @@ class Drawing {
         padding: [8, 8, 0, 0],
         scales: { x: { time: true }, y: { range: (_plot, _least, most) => [0, Math.max(4, most * 1.1)] } },
         axes: [
-          { ...axis, size: 22, values: (_plot, ticks) => ticks.map(clock), space: 70 },
+          {
+            ...axis,
+            size: 22,
+            values: (_plot, ticks, _axis, _space, step) => ticks.map((tick) => clock(tick, step < 60)),
+            space: 80,
+          },
           {
             ...axis,
             size: 40,
@@ -144,10 +149,9 @@ class Drawing {
   }
 
   show({ seconds, series }: Columns): void {
-    const last = seconds.at(-1) ?? 0;
     this.#plot.batch(() => {
       this.#plot.setData([[...seconds], ...series.map(({ values }) => [...values])], false);
-      this.#plot.setScale("x", { min: last - WINDOW_MS / 1000, max: last });
+      this.#plot.setScale("x", spanOf(seconds));
     });
   }
 
@@ -158,6 +162,6 @@ class Drawing {
   }
 }
 
-function clock(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+function clock(seconds: number, isFine: boolean): string {
+  return new Date(seconds * 1000).toLocaleTimeString("en-GB").slice(0, isFine ? undefined : 5);
 }

@@ -12,6 +12,8 @@ export interface Sample {
 
 /** For how long something is remembered. */
 export const WINDOW_MS = 5 * 60_000;
+/** What a page that was just opened shows: the most of it would be empty. */
+const FIRST_WINDOW_MS = 60_000;
 /** Closer ones replace each other: events make the status be read more often than it is worth a point. */
 const LEAST_GAP_MS = 400;
 
@@ -52,6 +54,13 @@ function waitingOf({ name, held }: Service, listeners: readonly Listener[]): num
 export interface Columns {
   readonly seconds: readonly number[];
   readonly series: readonly { readonly key: number; readonly values: readonly (number | null)[] }[];
+}
+
+/** From when to when the plots go, in seconds: they grow with what is remembered. */
+export function spanOf(seconds: readonly number[]): { readonly min: number; readonly max: number } {
+  const last = seconds.at(-1) ?? 0;
+  const known = last - (seconds[0] ?? last);
+  return { min: last - Math.min(WINDOW_MS, Math.max(FIRST_WINDOW_MS, known * 1000)) / 1000, max: last };
 }
 
 export function openColumns(samples: readonly Sample[]): Columns {

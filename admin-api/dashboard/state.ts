@@ -165,6 +165,15 @@ function withDeploys(state: State, { deploys: page, next }: DeployList, isOlder:
   return { ...state, deploys, olderDeploys: isOlder || isFirst ? next : state.olderDeploys };
 }
 
+/** Without what says of a deploy what was said of it before: whatever is written down of it has an event, news or not. */
+export function newsOf(events: readonly Event[]): readonly Event[] {
+  return events.filter(({ type, deploy, message }, index) => {
+    if (type !== "deploy.changed") return true;
+    const before = events.slice(index + 1).find((one) => one.type === type && one.deploy === deploy);
+    return before?.message !== message;
+  });
+}
+
 function happened(state: State, event: Event): State {
   // A stream that is resumed may repeat what is known.
   if (event.id <= (state.events[0]?.id ?? 0)) return state;

@@ -1,6 +1,13 @@
 import { describe, expect, test } from "vitest";
 
-import { type Action, initial, reduce, serverMsOf, type State } from "../../admin-api/dashboard/state.ts";
+import {
+  type Action,
+  initial,
+  newsOf,
+  reduce,
+  serverMsOf,
+  type State,
+} from "../../admin-api/dashboard/state.ts";
 import { caller, deploy, event, NOW, status } from "./scenes.ts";
 
 function after(...actions: readonly Action[]): State {
@@ -68,6 +75,20 @@ describe("events", () => {
   test("the newest is first, and one that comes twice is there once", () => {
     const state = after(...[1, 2, 2, 3].map((id): Action => ({ type: "event", event: event(id) })));
     expect(state.events.map(({ id }) => id)).toEqual([3, 2, 1]);
+  });
+
+  test("what repeats what was said of a deploy is no news", () => {
+    const said = (id: number, deploy: string, message: string, type = "deploy.changed") =>
+      event(id, { type, deploy, message });
+    const events = [
+      said(6, "api-4", "weight 0.05"),
+      said(5, "web-1", "weight 0.05"),
+      said(4, "api-4", "weight 0.05"),
+      said(3, "api-4", "shifting", "deploy.phase"),
+      said(2, "api-4", "weight 0"),
+      said(1, "api-4", "weight 0.05"),
+    ];
+    expect(newsOf(events).map(({ id }) => id)).toEqual([5, 4, 3, 2, 1]);
   });
 
   test("only so many are kept", () => {

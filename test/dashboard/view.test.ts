@@ -6,6 +6,7 @@ import {
   openColumns,
   type Sample,
   sampled,
+  spanOf,
   waitingColumns,
   WINDOW_MS,
 } from "../../admin-api/dashboard/samples.ts";
@@ -171,6 +172,13 @@ describe("samples", () => {
       seconds: [NOW / 1000, NOW / 1000 + 1],
       series: [{ key: 0, values: [3, 3] }],
     });
+  });
+
+  test("are shown over a minute at first, and over all that is remembered later", () => {
+    expect(spanOf([])).toEqual({ min: -60, max: 0 });
+    expect(spanOf([1_000, 1_010])).toEqual({ min: 950, max: 1_010 });
+    expect(spanOf([1_000, 1_090])).toEqual({ min: 1_000, max: 1_090 });
+    expect(spanOf([1_000, 1_000 + WINDOW_MS / 1_000])).toEqual({ min: 1_000, max: 1_300 });
   });
 
   test("of connections that are not counted are no line at 0", () => {
