@@ -2,6 +2,7 @@
 //
 //   npm run deb                           into build/deb
 //   npm run deb -- --output DIR
+//   npm run deb -- --version 0.2.0        as which it is packed, instead of package.json's
 //
 // DPKG_DEB_COMPRESSOR_LEVEL=1 is quicker.
 import { execFileSync, spawnSync } from "node:child_process";
@@ -11,36 +12,41 @@ import { basename, join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import {
-  COMPANIONS,
-  copyDependencies,
   copyParts,
+  copyProgram,
   dependencies,
+  licensesOf,
   manifest,
   notBuilt,
   root,
+  writeManifest,
 } from "./staging.mjs";
 
 /** Only to build the addon. */
 const FOR_THE_BUILD = new Set(["node-addon-api", "node-api-headers"]);
 
-const { values } = parseArgs({ options: { output: { type: "string" } } });
+const { values } = parseArgs({ options: { output: { type: "string" }, version: { type: "string" } } });
 const output = resolve(values.output ?? join(root, "build/deb"));
+const version = values.version ?? manifest.version;
+/** 1.0.0-rc.1 comes before 1.0.0, which Debian says with a tilde. */
+const debianVersion = version.replace("-", "~");
 
-/** debian/copyright: of the project, and of each package that comes along, what it says of itself. */
+/** debian/copyright: of the project, and of each package in the bundle, what it says of itself. */
 function copyright(template, packages) {
-  const licenses = new Set();
-  const stanzas = packages.map((path) => {
-    const { license, author } = JSON.parse(readFileSync(join(root, path, "package.json"), "utf8"));
-    const who = (typeof author === "object" ? author.name : author) ?? "its authors";
-    licenses.add(license);
-    return `Files: usr/lib/handoffd/${path}/*\nCopyright: ${who}\nLicense: ${license}`;
+  const known = packages.map((path) => {
+    const { name, license, author } = JSON.parse(readFileSync(join(root, path, "package.json"), "utf8"));
+    return { name, license, who: (typeof author === "object" ? author.name : author) ?? "its authors" };
   });
-  licenses.delete("MIT");
+  const licenses = [...new Set(known.map(({ license }) => license))];
+  const holders = [...new Set(known.map(({ name, who }) => ` ${who} (${name})`))];
   const text = readFileSync(join(root, "LICENSE"), "utf8").trim().split("\n");
   const own = ["License: MIT", ...text.map((line) => (line === "" ? " ." : ` ${line}`))].join("\n");
-  const others = [...licenses].map((name) => `License: ${name}\n The text is in the package's folder.`);
+  const others = licenses
+    .filter((name) => name !== "MIT")
+    .map((name) => `License: ${name}\n The texts are in /usr/share/doc/handoffd/LICENSES.txt.`);
   return template
-    .replace("@PACKAGES@", () => stanzas.join("\n\n"))
+    .replace("@HOLDERS@", () => holders.join("\n").trim())
+    .replace("@NAMES@", () => licenses.join(" and "))
     .replace("@LICENSES@", () => [own, ...others].join("\n\n"));
 }
 
@@ -48,7 +54,7 @@ function changelog(control) {
   const [, maintainer] = /^Maintainer: (.*)$/m.exec(control);
   const words = { encoding: "utf8", env: { ...process.env, LC_ALL: "C" } };
   const date = execFileSync("date", ["--utc", "-R"], words).trim();
-  const entry = `handoffd (${manifest.version}) unstable; urgency=medium`;
+  const entry = `handoffd (${debianVersion}) unstable; urgency=medium`;
   return `${entry}\n\n  * See CHANGELOG.md of the project.\n\n -- ${maintainer}  ${date}\n`;
 }
 
@@ -56,9 +62,15 @@ function changelog(control) {
 function stage(folder) {
   const packages = dependencies().filter((path) => !FOR_THE_BUILD.has(basename(path)));
   const program = join(folder, "program");
-  copyParts(["bin", "dist", "package.json", ...COMPANIONS], program);
-  copyDependencies(packages, program);
-  copyParts(["README.md", "docs", "examples", "packaging"], folder);
+  copyProgram(program);
+  writeManifest({ ...manifest, version }, program);
+  copyParts(["README.md", "CHANGELOG.md", "docs", "examples", "packaging"], folder);
+  writeFileSync(join(folder, "LICENSES.txt"), licensesOf(packages));
+  // bash looks for the command's own name.
+  const completions = join(folder, "packaging/completions");
+  for (const name of ["handoffd", "handoffctl"]) {
+    cpSync(join(completions, `${name}.bash`), join(completions, "bash", name));
+  }
 
   const debian = join(folder, "debian");
   cpSync(join(root, "packaging/deb"), debian, { recursive: true });
@@ -71,7 +83,7 @@ function stage(folder) {
 }
 
 function build(work) {
-  const folder = join(work, `handoffd-${manifest.version}`);
+  const folder = join(work, `handoffd-${debianVersion}`);
   stage(folder);
   const { status, stdout, stderr } = spawnSync("make", ["-f", "debian/rules", "binary"], {
     cwd: folder,

@@ -35,6 +35,24 @@ export function copyParts(parts, target) {
   for (const part of parts) cpSync(join(root, part), join(target, part), { recursive: true });
 }
 
+/** The program without its packages: bin/ runs the bundle, which has them in it. Beside it the SDK, and what the page is. */
+export function copyProgram(target) {
+  copyParts(["bin", "package.json", ...COMPANIONS], target);
+  for (const part of ["dist/bundle", "dist/handoff", "dist/admin-api/dashboard"]) {
+    const filter = (source) => !source.endsWith(".map");
+    cpSync(join(root, part), join(target, part), { recursive: true, filter });
+  }
+}
+
+/** What the packages in the bundle ask to come along: their licences, one after the other. */
+export function licensesOf(paths) {
+  const texts = paths.flatMap((path) => {
+    const found = readdirSync(join(root, path)).filter((name) => LICENSE.test(name));
+    return found.map((name) => `${path}/${name}\n\n${readFileSync(join(root, path, name), "utf8").trim()}\n`);
+  });
+  return texts.join(`\n${"-".repeat(80)}\n\n`);
+}
+
 export function copyDependencies(paths, target) {
   for (const path of paths) {
     const from = join(root, path);

@@ -1,6 +1,6 @@
 /**
  * A real systemd as PID 1 in a container (systemd-nspawn) with a network of its own, over a root that is not written to. The build of
- * this checkout is copied into it. Only what it started is ended.
+ * this checkout is copied into it, unless it is to be clean. Only what it started is ended.
  *
  * ```ts
  * await using box = await Box.boot(257);
@@ -44,7 +44,7 @@ const HOME = "/opt/handoffd";
 
 /**
  * nspawn wants nothing but version 2 of control groups: in a mount namespace of its own that is so. It gets a group of its own,
- * below which systemd makes its tree.
+ * below which systemd makes its tree. What a process may ask of another is as on a host, too.
  */
 const BOOT = `
   set -e
@@ -55,6 +55,7 @@ const BOOT = `
   echo $$ >"/sys/fs/cgroup/$BOX_NAME/cgroup.procs"
   exec systemd-nspawn --quiet --directory="$BOX_ROOT" --volatile=overlay --boot --machine="$BOX_NAME" \\
     --register=no --keep-unit --console=pipe --link-journal=no --kill-signal=SIGRTMIN+3 --private-network \\
+    --system-call-filter=pidfd_getfd \\
     systemd.mask=systemd-logind.service systemd.mask=getty.target systemd.mask=console-getty.service
 `;
 
@@ -78,7 +79,7 @@ export class Box implements AsyncDisposable {
     this.pid = pid;
   }
 
-  static async boot(version: SystemdVersion): Promise<Box> {
+  static async boot(version: SystemdVersion, content: "build" | "clean" = "build"): Promise<Box> {
     const debian = await rootOf(version);
     const folder = mkdtempSync(`${tmpdir()}/hd-box-`);
     const name = basename(folder);
@@ -96,7 +97,7 @@ export class Box implements AsyncDisposable {
       const pid = await eventually(`a box (${said})`, () => childOf(supervisor), BOOT_MS);
       const box = new Box(supervisor, name, folder, pid);
       await eventually("a booted systemd", () => box.#isBooted(), BOOT_MS);
-      box.#copyBuild();
+      if (content === "build") box.#copyBuild();
       return box;
     } catch (error) {
       await end(supervisor);

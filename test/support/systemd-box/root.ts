@@ -13,8 +13,10 @@ const RELEASES = { 252: "bookworm", 257: "trixie" } as const;
 export type SystemdVersion = keyof typeof RELEASES;
 
 const PACKAGES = "systemd,systemd-sysv,libnss-systemd,dbus,iproute2,procps,libatomic1,libstdc++6";
-/** Counted up when PACKAGES or the way of building changes. */
-const EDITION = 2;
+/** Where Debian's own Node is new enough, for the Debian package. */
+const WITH_NODE: ReadonlySet<SystemdVersion> = new Set([257]);
+/** Counted up when the packages or the way of building change. */
+const EDITION = 3;
 const BUILD_MS = 300_000;
 
 /** What is needed to boot one, and where it comes from (Debian). */
@@ -25,10 +27,10 @@ const TOOLS = {
   unshare: "util-linux",
 } as const;
 
-/** What stands in the way of booting a systemd on this machine, in a sentence; null: nothing. */
-export function whyNoBox(): string | null {
+/** What stands in the way of booting a systemd on this machine, in a sentence; null: nothing. `more` are tools that a test needs beside it. */
+export function whyNoBox(more: Readonly<Record<string, string>> = {}): string | null {
   if (process.getuid?.() !== 0) return "booting a systemd needs root";
-  const missing = Object.entries(TOOLS).filter(([tool]) => !isFound(tool));
+  const missing = Object.entries({ ...TOOLS, ...more }).filter(([tool]) => !isFound(tool));
   if (missing.length === 0) return null;
   const packages = [...new Set(missing.map(([, name]) => name))].join(" ");
   return `${missing.map(([tool]) => tool).join(", ")} is missing (apt-get install ${packages})`;
@@ -46,9 +48,10 @@ export async function rootOf(version: SystemdVersion): Promise<string> {
   // Renamed when it is whole: a build that was broken off, or another one at the same time, does no harm.
   const work = mkdtempSync(join(cache, "build-"));
   const made = join(work, "root");
+  const packages = WITH_NODE.has(version) ? `${PACKAGES},nodejs` : PACKAGES;
   const build = start(
     "mmdebstrap",
-    ["--quiet", "--variant=apt", `--include=${PACKAGES}`, RELEASES[version], made],
+    ["--quiet", "--variant=apt", `--include=${packages}`, RELEASES[version], made],
     { env: environment({ DEBIAN_FRONTEND: "noninteractive" }), stdio: ["ignore", "ignore", "inherit"] },
   );
   try {

@@ -22,6 +22,11 @@ export class Unit {
     this.box = box;
   }
 
+  /** As a package has installed it. */
+  static of(box: Box): Unit {
+    return new Unit(box);
+  }
+
   /** Installs the unit with the drop-ins that this systemd understands. */
   static async install(box: Box, drops: readonly string[] = []): Promise<Unit> {
     const packaged = (name: string): string => readFileSync(`${root}/packaging/systemd/${name}`, "utf8");
