@@ -77,7 +77,7 @@ export default {
     {
       name: "the-sdk-is-light",
       severity: "error",
-      from: { path: "^handoff/app" },
+      from: { path: "^handoff/app(\\.ts$|/)" },
       to: { path: "^node_modules/", reachable: true },
     },
   ],

@@ -3,22 +3,22 @@
  * activation, and alone.
  */
 import type { Server } from "node:net";
-import { type Keepable, keep, forget } from "./app-store.ts";
-import type { DrainCallback } from "./app-drain.ts";
-import type { Inherited } from "./app-environment.ts";
-import type { MoveCounts } from "./app-moves.ts";
-import { Program } from "./app-program.ts";
-import { serveIn, type ServeOptions } from "./app-serve.ts";
-import type { Target } from "./app-target.ts";
+import { type Keepable, keep, forget } from "./app/store.ts";
+import type { DrainCallback } from "./app/drain.ts";
+import type { Inherited } from "./app/environment.ts";
+import type { MoveCounts } from "./app/moves.ts";
+import { Program } from "./app/program.ts";
+import { serveIn, type ServeOptions } from "./app/serve.ts";
+import type { Target } from "./app/target.ts";
 
-export type { DrainCallback, Deadline } from "./app-drain.ts";
-export type { Inherited } from "./app-environment.ts";
-export type { MoveCounts } from "./app-moves.ts";
-export type { SocketMover } from "./app-net.ts";
-export type { ServeOptions } from "./app-serve.ts";
-export type { Keepable } from "./app-store.ts";
-export type { WebSocketMover } from "./app-ws.ts";
-export type { Target } from "./app-target.ts";
+export type { DrainCallback, Deadline } from "./app/drain.ts";
+export type { Inherited } from "./app/environment.ts";
+export type { MoveCounts } from "./app/moves.ts";
+export type { SocketMover } from "./app/net.ts";
+export type { ServeOptions } from "./app/serve.ts";
+export type { Keepable } from "./app/store.ts";
+export type { WebSocketMover } from "./app/ws.ts";
+export type { Target } from "./app/target.ts";
 
 let program: Program | null = null;
 

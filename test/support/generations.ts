@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { createInterface } from "node:readline";
 import { encodeFrame, type Field, type Frame, textField, u32Field } from "../../handoff/frame.ts";
-import { FrameSocket } from "../../handoff/app-frames.ts";
+import { FrameSocket } from "../../handoff/app/frames.ts";
 import { Descriptor } from "../../handoff/descriptor.ts";
 import { native } from "../../handoff/native.ts";
 import { NotifySocket } from "../../handoff/notify.ts";

@@ -6,11 +6,11 @@ import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { Generations } from "../support/generations.ts";
-import { askAll, Client, clients, close, tally } from "../support/kept.ts";
-import { fixture, root } from "../support/paths.ts";
-import { end, environment, eventually, start, type Process } from "../support/processes.ts";
-import { expectTableUnchanged } from "./native-support.ts";
+import { Generations } from "../../support/generations.ts";
+import { askAll, Client, clients, close, tally } from "../../support/kept.ts";
+import { fixture, root } from "../../support/paths.ts";
+import { end, environment, eventually, start, type Process } from "../../support/processes.ts";
+import { expectTableUnchanged } from "../native-support.ts";
 
 expectTableUnchanged();
 vi.setConfig({ testTimeout: 120_000 });

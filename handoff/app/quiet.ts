@@ -1,6 +1,6 @@
 /** A socket that is about to leave: nothing of it is read, and what the application writes to it is kept aside. */
 import type { Socket } from "node:net";
-import { descriptorOf, startReading, stopReading } from "./app-private.ts";
+import { descriptorOf, startReading, stopReading } from "./private.ts";
 
 interface Write {
   readonly bytes: Uint8Array;

@@ -2,10 +2,10 @@
  * A SEQPACKET socket on which either side speaks unasked: the channel to the daemon (HANDOFF_FD) and the ends of the pairs on which
  * connections move. What has been queued is heard, also when the other side has ended since: a kernel queue outlives its sender.
  */
-import { hasCode } from "./coded-error.ts";
-import type { Descriptor } from "./descriptor.ts";
-import { type Frame, parseFrame } from "./frame.ts";
-import { native, type NativePoll, SCM_MAX_FD } from "./native.ts";
+import { hasCode } from "../coded-error.ts";
+import type { Descriptor } from "../descriptor.ts";
+import { type Frame, parseFrame } from "../frame.ts";
+import { native, type NativePoll, SCM_MAX_FD } from "../native.ts";
 
 /** What came with a frame. The descriptors are the hearer's. */
 export interface Heard {

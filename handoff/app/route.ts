@@ -7,8 +7,8 @@
  *
  * There is no time-out: a taker that hangs may still take it.
  */
-import type { Descriptor } from "./descriptor.ts";
-import { FrameSocket, type Heard } from "./app-frames.ts";
+import type { Descriptor } from "../descriptor.ts";
+import { FrameSocket, type Heard } from "./frames.ts";
 import {
   BYTES_PER_FRAME,
   cut,
@@ -17,8 +17,8 @@ import {
   moveFrame,
   type Part,
   readPairFrame,
-} from "./app-wire.ts";
-import { native } from "./native.ts";
+} from "./wire.ts";
+import { native } from "../native.ts";
 
 /** A connection that goes, made quiet. Exactly one of `taken` and `back` is called, once. */
 export interface Parcel extends Part {

@@ -5,10 +5,10 @@
  * When the answer cannot be sent since the old side has died, the connection is ours: nobody else has it. When it cannot be sent
  * for any other reason it is not, and the old side, which sees the route end, goes on with it.
  */
-import { FrameSocket, type Heard } from "./app-frames.ts";
-import { LONGEST_ITEM, type PairMessage, type Part, readPairFrame, takenFrame } from "./app-wire.ts";
-import type { Descriptor } from "./descriptor.ts";
-import { native } from "./native.ts";
+import { FrameSocket, type Heard } from "./frames.ts";
+import { LONGEST_ITEM, type PairMessage, type Part, readPairFrame, takenFrame } from "./wire.ts";
+import type { Descriptor } from "../descriptor.ts";
+import { native } from "../native.ts";
 
 /** A connection that has come, with what came along. */
 export interface Arrived {

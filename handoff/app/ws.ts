@@ -7,11 +7,11 @@
  */
 import { IncomingMessage } from "node:http";
 import type { Server as NetServer, Socket } from "node:net";
-import { type Adapter, type Draining, kindOf } from "./app-adapter.ts";
-import { adopt } from "./app-private.ts";
-import { isLeaving, Quiet } from "./app-quiet.ts";
-import type { Parcel } from "./app-route.ts";
-import type { Arrived } from "./app-taker.ts";
+import { type Adapter, type Draining, kindOf } from "./adapter.ts";
+import { adopt } from "./private.ts";
+import { isLeaving, Quiet } from "./quiet.ts";
+import type { Parcel } from "./route.ts";
+import type { Arrived } from "./taker.ts";
 import {
   build,
   markMoved,
@@ -19,8 +19,8 @@ import {
   socketOf,
   type WebSocket,
   type WebSocketServer,
-} from "./app-ws-private.ts";
-import { LONGEST_ITEM } from "./app-wire.ts";
+} from "./ws-private.ts";
+import { LONGEST_ITEM } from "./wire.ts";
 
 /** What `serve` wants to know of web sockets; the server alone, where a connection has no state of its own. */
 export interface WebSocketMover {

@@ -13,7 +13,7 @@
  *
  * Each frame has one answer, in order: so that the sender knows how much is under way.
  */
-import { asText, asU32, encodeFrame, type Field, type Frame, MORE, textField, u32Field } from "./frame.ts";
+import { asText, asU32, encodeFrame, type Field, type Frame, MORE, textField, u32Field } from "../frame.ts";
 
 const TYPE = { move: 11, taken: 12, late: 13 } as const;
 const KEY = { kind: 11, sequence: 15, state: 16, unread: 17, refused: 18, item: 19, bytes: 20 } as const;

@@ -4,9 +4,9 @@
  *   serving ──signal──▶ draining ──nothing is open, every callback has returned──▶ ended
  *                          └──────────── its time is over ───────────────────────▶ ended (what is left is cut)
  */
-import type { Adapter, Draining } from "./app-adapter.ts";
-import type { Moves } from "./app-moves.ts";
-import { messageOf } from "./coded-error.ts";
+import type { Adapter, Draining } from "./adapter.ts";
+import type { Moves } from "./moves.ts";
+import { messageOf } from "../coded-error.ts";
 
 /** How long a callback has. */
 export interface Deadline {

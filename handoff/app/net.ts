@@ -1,11 +1,11 @@
 /** The connections of a net.Server in a drain: they move with what the application says of them, or are its own to end. */
 import { Server as NetServer, type Socket } from "node:net";
-import { type Adapter, type Draining, kindOf } from "./app-adapter.ts";
-import { adopt } from "./app-private.ts";
-import { isLeaving, Quiet } from "./app-quiet.ts";
-import type { Parcel } from "./app-route.ts";
-import type { Arrived } from "./app-taker.ts";
-import { LONGEST_ITEM } from "./app-wire.ts";
+import { type Adapter, type Draining, kindOf } from "./adapter.ts";
+import { adopt } from "./private.ts";
+import { isLeaving, Quiet } from "./quiet.ts";
+import type { Parcel } from "./route.ts";
+import type { Arrived } from "./taker.ts";
+import { LONGEST_ITEM } from "./wire.ts";
 
 /** How an application lets its connections move. */
 export interface SocketMover {

@@ -2,10 +2,10 @@
  * The application's end of HANDOFF_FD (docs/wire.md). The daemon says nothing on it but ROUTE; what is said to the daemon is not
  * answered, and is accounting except for HELLO and WANT.
  */
-import { FrameSocket, type Heard } from "./app-frames.ts";
-import { Descriptor } from "./descriptor.ts";
-import { asText, asU32, encodeFrame, type Field, textField, u32Field } from "./frame.ts";
-import { native } from "./native.ts";
+import { FrameSocket, type Heard } from "./frames.ts";
+import { Descriptor } from "../descriptor.ts";
+import { asText, asU32, encodeFrame, type Field, textField, u32Field } from "../frame.ts";
+import { native } from "../native.ts";
 
 const TYPE = { hello: 6, route: 7, want: 8, took: 9, moved: 10 } as const;
 const KEY = { count: 3, kind: 11, direction: 12, held: 13, failed: 14 } as const;

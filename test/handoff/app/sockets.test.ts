@@ -1,10 +1,10 @@
 /** Raw sockets and web sockets go from one generation to the next while they speak, with their state and what was not read. */
 import { connect } from "node:net";
 import { describe, expect, it, vi } from "vitest";
-import { EchoClients } from "../support/echo.ts";
-import { Generations, type Generation } from "../support/generations.ts";
-import { eventually } from "../support/processes.ts";
-import { expectTableUnchanged } from "./native-support.ts";
+import { EchoClients } from "../../support/echo.ts";
+import { Generations, type Generation } from "../../support/generations.ts";
+import { eventually } from "../../support/processes.ts";
+import { expectTableUnchanged } from "../native-support.ts";
 
 expectTableUnchanged();
 vi.setConfig({ testTimeout: 120_000 });

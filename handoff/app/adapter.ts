@@ -1,7 +1,7 @@
 /** What the drain and the moves know of a server, whatever it speaks: HTTP, web sockets, plain bytes. */
 import type { Socket } from "node:net";
-import type { Parcel } from "./app-route.ts";
-import type { Arrived } from "./app-taker.ts";
+import type { Parcel } from "./route.ts";
+import type { Arrived } from "./taker.ts";
 
 /** The drain, as an adapter sees it. */
 export interface Draining {

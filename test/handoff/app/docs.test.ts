@@ -2,9 +2,9 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { relative } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { Generations } from "../support/generations.ts";
-import { fixture, root } from "../support/paths.ts";
-import { expectTableUnchanged } from "./native-support.ts";
+import { Generations } from "../../support/generations.ts";
+import { fixture, root } from "../../support/paths.ts";
+import { expectTableUnchanged } from "../native-support.ts";
 
 expectTableUnchanged();
 vi.setConfig({ testTimeout: 120_000 });

@@ -1,6 +1,6 @@
 /** Descriptors that outlive the process: what sd_notify(3) says of FDSTORE=1, FDNAME= and FDSTOREREMOVE=1. */
-import type { Program } from "./app-program.ts";
-import { badStoreName } from "./errors.ts";
+import type { Program } from "./program.ts";
+import { badStoreName } from "../errors.ts";
 
 /** A descriptor's number, or what has one: a FileHandle of node:fs/promises, for example. */
 export type Keepable = number | { readonly fd: number };

@@ -1,13 +1,13 @@
 /** This process as a program that is served: what it was given, what it serves, and how it ends. One a process. */
 import { isatty } from "node:tty";
-import type { Adapter } from "./app-adapter.ts";
-import { Drain, type DrainCallback } from "./app-drain.ts";
-import { type Inherited, type Surroundings, takeSurroundings } from "./app-environment.ts";
-import { Moves, type MoveCounts } from "./app-moves.ts";
-import { whyNothingMoves } from "./app-private.ts";
-import { messageOf } from "./coded-error.ts";
-import { addonProblem, native, SO } from "./native.ts";
-import { Notifier } from "./service-manager.ts";
+import type { Adapter } from "./adapter.ts";
+import { Drain, type DrainCallback } from "./drain.ts";
+import { type Inherited, type Surroundings, takeSurroundings } from "./environment.ts";
+import { Moves, type MoveCounts } from "./moves.ts";
+import { whyNothingMoves } from "./private.ts";
+import { messageOf } from "../coded-error.ts";
+import { addonProblem, native, SO } from "../native.ts";
+import { Notifier } from "../service-manager.ts";
 
 /** Where nobody says otherwise: as long as docs/configuration.md gives a drain. */
 const DRAIN_TIMEOUT_MS = 30_000;

@@ -2,11 +2,11 @@
 import { mkdtempSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { Descriptor } from "../../handoff/descriptor.ts";
-import { native, SCM_MAX_FD } from "../../handoff/native.ts";
-import { fixture, root } from "../support/paths.ts";
-import { end, environment, eventually, start } from "../support/processes.ts";
-import { expectTableUnchanged } from "./native-support.ts";
+import { Descriptor } from "../../../handoff/descriptor.ts";
+import { native, SCM_MAX_FD } from "../../../handoff/native.ts";
+import { fixture, root } from "../../support/paths.ts";
+import { end, environment, eventually, start } from "../../support/processes.ts";
+import { expectTableUnchanged } from "../native-support.ts";
 
 expectTableUnchanged();
 vi.setConfig({ testTimeout: 60_000 });
@@ -80,7 +80,7 @@ it("are sent with their names, let go of by their names, and found by the next o
 });
 
 it("what is no descriptor is refused before anything is said", async () => {
-  const { store } = await import("../../handoff/app.ts");
+  const { store } = await import("../../../handoff/app.ts");
   await expect(store("cache", -1)).rejects.toThrow(TypeError);
   await expect(store("a:b", 0)).rejects.toMatchObject({ code: "APP_STORE_NAME" });
 });

@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2Session } from "node:http2";
 import { Server as NetServer, type Socket } from "node:net";
-import type { Adapter, Draining } from "./app-adapter.ts";
+import type { Adapter, Draining } from "./adapter.ts";
 
 const NO_ERROR = 0;
 const EVERY_STREAM = 2 ** 31 - 1;

@@ -1,20 +1,20 @@
 /** Both sides of a pair in one process, with files for connections: who owns what at each step, and what a death leaves to whom. */
 import { openSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Route, type Parcel } from "../../handoff/app-route.ts";
-import { Taker, type Arrived } from "../../handoff/app-taker.ts";
+import { Route, type Parcel } from "../../../handoff/app/route.ts";
+import { Taker, type Arrived } from "../../../handoff/app/taker.ts";
 import {
   BYTES_PER_FRAME,
   ITEMS_PER_FRAME,
   moveFrame,
   readPairFrame,
   takenFrame,
-} from "../../handoff/app-wire.ts";
-import { Descriptor } from "../../handoff/descriptor.ts";
-import { encodeFrame, parseFrame, type Frame } from "../../handoff/frame.ts";
-import { native } from "../../handoff/native.ts";
-import { eventually } from "../support/processes.ts";
-import { expectTableUnchanged } from "./native-support.ts";
+} from "../../../handoff/app/wire.ts";
+import { Descriptor } from "../../../handoff/descriptor.ts";
+import { encodeFrame, parseFrame, type Frame } from "../../../handoff/frame.ts";
+import { native } from "../../../handoff/native.ts";
+import { eventually } from "../../support/processes.ts";
+import { expectTableUnchanged } from "../native-support.ts";
 
 expectTableUnchanged();
 

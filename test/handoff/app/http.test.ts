@@ -1,12 +1,12 @@
 /** Keep-alive connections go from one generation to the next, between real processes, while clients use them and processes die. */
 import { once } from "node:events";
 import { describe, expect, it, vi } from "vitest";
-import { ask } from "../support/net.ts";
-import { descriptorCount, eventually } from "../support/processes.ts";
-import { Generations, type Generation } from "../support/generations.ts";
-import { askAll, Client, clients, close, tally } from "../support/kept.ts";
-import { lost, startLoad } from "../support/load.ts";
-import { expectTableUnchanged } from "./native-support.ts";
+import { ask } from "../../support/net.ts";
+import { descriptorCount, eventually } from "../../support/processes.ts";
+import { Generations, type Generation } from "../../support/generations.ts";
+import { askAll, Client, clients, close, tally } from "../../support/kept.ts";
+import { lost, startLoad } from "../../support/load.ts";
+import { expectTableUnchanged } from "../native-support.ts";
 
 expectTableUnchanged();
 // Each starts two or three programs, one after the other.

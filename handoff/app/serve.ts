@@ -1,15 +1,15 @@
 /** Brings a server to its socket, and into the drain. */
 import { once } from "node:events";
 import type { ListenOptions, Server as NetServer } from "node:net";
-import type { Adapter } from "./app-adapter.ts";
-import { HttpAdapter, type HttpServer } from "./app-http.ts";
-import { Http2Adapter } from "./app-http2.ts";
-import { NetAdapter, type SocketMover } from "./app-net.ts";
-import type { Program } from "./app-program.ts";
-import { serverOf, type Target } from "./app-target.ts";
-import { type WebSocketMover, WsAdapter } from "./app-ws.ts";
-import { type WebSocketServer, whyNoWebSocketMoves } from "./app-ws-private.ts";
-import { noSuchListener } from "./errors.ts";
+import type { Adapter } from "./adapter.ts";
+import { HttpAdapter, type HttpServer } from "./http.ts";
+import { Http2Adapter } from "./http2.ts";
+import { NetAdapter, type SocketMover } from "./net.ts";
+import type { Program } from "./program.ts";
+import { serverOf, type Target } from "./target.ts";
+import { type WebSocketMover, WsAdapter } from "./ws.ts";
+import { type WebSocketServer, whyNoWebSocketMoves } from "./ws-private.ts";
+import { noSuchListener } from "../errors.ts";
 
 export interface ServeOptions {
   /** The listener's name, as in the configuration of handoffd (LISTEN_FDNAMES). Default: the first that is not served yet. */

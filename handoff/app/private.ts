@@ -8,8 +8,8 @@
  */
 import { connect, Socket, type Server } from "node:net";
 import { createServer, type ServerResponse } from "node:http";
-import { messageOf } from "./coded-error.ts";
-import { addonProblem, native } from "./native.ts";
+import { messageOf } from "../coded-error.ts";
+import { addonProblem, native } from "../native.ts";
 
 interface Handle {
   readonly fd: number;

@@ -3,13 +3,13 @@
  * daemon has made the routes (a pair of sockets each, by ROUTE on HANDOFF_FD) and is in no way of what travels on them.
  */
 import type { Socket } from "node:net";
-import type { Adapter } from "./app-adapter.ts";
-import { DaemonChannel, type Offered } from "./app-channel.ts";
-import { Route, type Parcel } from "./app-route.ts";
-import { type Arrived, Taker } from "./app-taker.ts";
-import { ITEMS_PER_FRAME } from "./app-wire.ts";
-import { messageOf } from "./coded-error.ts";
-import { native } from "./native.ts";
+import type { Adapter } from "./adapter.ts";
+import { DaemonChannel, type Offered } from "./channel.ts";
+import { Route, type Parcel } from "./route.ts";
+import { type Arrived, Taker } from "./taker.ts";
+import { ITEMS_PER_FRAME } from "./wire.ts";
+import { messageOf } from "../coded-error.ts";
+import { native } from "../native.ts";
 
 /** Counters of this process, and whether connections move at all. */
 export interface MoveCounts {

@@ -9,8 +9,15 @@ import {
   readPairFrame,
   takenFrame,
   type PairMessage,
-} from "../../handoff/app-wire.ts";
-import { encodeFrame, parseFrame, textField, u32Field, type Field, type Frame } from "../../handoff/frame.ts";
+} from "../../../handoff/app/wire.ts";
+import {
+  encodeFrame,
+  parseFrame,
+  textField,
+  u32Field,
+  type Field,
+  type Frame,
+} from "../../../handoff/frame.ts";
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const bytes = fc.uint8Array({ maxLength: 50 });

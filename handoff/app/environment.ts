@@ -4,7 +4,7 @@
  */
 import { fstatSync } from "node:fs";
 import { constants } from "node:os";
-import { addonProblem, native, SO } from "./native.ts";
+import { addonProblem, native, SO } from "../native.ts";
 
 const FIRST = 3;
 const SOCK_SEQPACKET = 5;

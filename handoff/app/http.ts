@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
-import { type Adapter, type Draining, kindOf } from "./app-adapter.ts";
+import { type Adapter, type Draining, kindOf } from "./adapter.ts";
 import {
   adopt,
   descriptorOf,
@@ -15,9 +15,9 @@ import {
   rest,
   startReading,
   stopReading,
-} from "./app-private.ts";
-import type { Parcel } from "./app-route.ts";
-import type { Arrived } from "./app-taker.ts";
+} from "./private.ts";
+import type { Parcel } from "./route.ts";
+import type { Arrived } from "./taker.ts";
 
 const NOTHING = new Uint8Array(0);
 /** The state of a connection on which nothing was ever said: the time in which its headers must come begins anew. */
