@@ -78,6 +78,15 @@ async function run(launched: LaunchSpecification, offers: readonly Offer[] = [])
 }
 
 describe("a program that runs", () => {
+  it.each([
+    [1000, 1024],
+    [8192, 4096],
+  ])("with a limit of %i descriptors has room for %i from the start", async (soft, room) => {
+    const limits = [{ resource: 7, soft, hard: 8192 }];
+    const ran = await run(specification(["grep", "FDSize", "/proc/self/status"], { limits }));
+    expect(ran.output).toBe(`FDSize:\t${room}\n`);
+  });
+
   it("has its descriptors from 3 on, in their order, and knows them by name", async () => {
     using one = new Descriptor(native.memfd("one"));
     using two = new Descriptor(native.memfd("two"));
