@@ -31,8 +31,11 @@ export interface Parcel extends Part {
   back(): void;
 }
 
-/** On one route, so that a taker's queue holds what it can serve soon, and its death costs little. */
-const UNANSWERED_ITEMS = 2 * ITEMS_PER_FRAME;
+/**
+ * On one route, so that a taker's queue holds what it can serve soon. Each answer takes a turn of both loops, full of requests, which a
+ * narrower one would wait for more often.
+ */
+const UNANSWERED_ITEMS = 4 * ITEMS_PER_FRAME;
 const UNANSWERED_BYTES = 128 * 1024;
 /** When the kernel has no room although nothing of ours is on the way: that of other processes of this user is. */
 const RETRY_MS = 5;

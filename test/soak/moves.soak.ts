@@ -27,8 +27,16 @@ interface Outcome {
   readonly given: number;
   readonly counted: number;
   readonly failed: number;
-  /** From a generation's signal to its end, in milliseconds. */
-  readonly emptyMs: { readonly p50: number; readonly p95: number; readonly max: number };
+  /** From a generation's signal until it had no connection left, by its own clock. */
+  readonly emptyMs: Percentiles;
+  /** From when it was to drain until its process had ended, by the daemon's log: with the wait for its queue and Node's own end. */
+  readonly goneMs: Percentiles;
+}
+
+interface Percentiles {
+  readonly p50: number;
+  readonly p95: number;
+  readonly max: number;
 }
 
 async function soak(node: string): Promise<Outcome> {
@@ -41,9 +49,6 @@ async function soak(node: string): Promise<Outcome> {
     if (at % 20 === 0) process.stdout.write(`${version}: ${at}/${deploys}\n`);
   }
   const reports = [await talking.stop(), await quiet.stop()];
-  const drains = [...moving.drains].sort((a, b) => a - b);
-  const at = (share: number): number =>
-    drains[Math.min(drains.length - 1, Math.floor(share * drains.length))] ?? NaN;
   return {
     node: version,
     deploys,
@@ -53,8 +58,16 @@ async function soak(node: string): Promise<Outcome> {
     given: moving.ended.reduce((sum, { given }) => sum + given, 0),
     counted: await moving.counter("connections_moved_total"),
     failed: await moving.counter("connections_move_failed_total"),
-    emptyMs: { p50: at(0.5), p95: at(0.95), max: at(1) },
+    emptyMs: percentiles(moving.ended.map(({ emptyMs }) => emptyMs)),
+    goneMs: percentiles(moving.drains),
   };
+}
+
+function percentiles(values: readonly number[]): Percentiles {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN;
+  return { p50: at(0.5), p95: at(0.95), max: at(1) };
 }
 
 test("deploys are invisible to connections, on each version of Node", async () => {

@@ -23,6 +23,12 @@ export interface MoveCounts {
   readonly broken: number;
 }
 
+/** Of a process that has ended. */
+export interface LastCounts extends MoveCounts {
+  /** From its signal until it had no connection left. */
+  readonly emptyMs: number;
+}
+
 export interface MovingOptions {
   /** The path of the node that runs the application. Default: the one that runs the tests. */
   readonly node?: string;
@@ -108,9 +114,9 @@ export class Moving implements AsyncDisposable {
   }
 
   /** What each process that has ended by itself has counted, in their order. */
-  get ended(): readonly MoveCounts[] {
+  get ended(): readonly LastCounts[] {
     return [...this.daemon.output().matchAll(/^moves (\{.*\})$/gmu)].map(
-      ([, counts = ""]) => JSON.parse(counts) as MoveCounts,
+      ([, counts = ""]) => JSON.parse(counts) as LastCounts,
     );
   }
 

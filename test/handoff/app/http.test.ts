@@ -181,10 +181,10 @@ it("one that is on its way is offered to nobody else, although another way is ma
 });
 
 describe("a death in the middle", () => {
-  /** 200 kept connections, and a taker that does not run: what fits on the way is sent and not answered. */
+  /** 300 kept connections, and a taker that does not run: what fits on the way is sent and not answered. */
   async function begin(generations: Generations): Promise<[Generation, Generation, Client[]]> {
     const one = await generations.start(APP).ready();
-    const all = await clients(200, generations.port);
+    const all = await clients(300, generations.port);
     await askAll(all);
     const two = await generations.start(APP).ready();
     generations.route(one, two);
@@ -200,9 +200,9 @@ describe("a death in the middle", () => {
     one.process.kill("SIGKILL");
     await one.exit();
     two.process.kill("SIGCONT");
-    expect(tally(await askAll(all))).toEqual({ v2: 128, "": 72 });
+    expect(tally(await askAll(all))).toEqual({ v2: 256, "": 44 });
     const { body } = await ask({ host: "127.0.0.1", port: generations.port }, { path: "/moves" });
-    expect(JSON.parse(body)).toMatchObject({ taken: 128, broken: 0 });
+    expect(JSON.parse(body)).toMatchObject({ taken: 256, broken: 0 });
     close(all);
   });
 
@@ -211,9 +211,9 @@ describe("a death in the middle", () => {
     const [one, two, all] = await begin(generations);
     two.process.kill("SIGKILL");
     await two.exit();
-    expect(tally(await askAll(all))).toEqual({ "v1 close": 200 });
+    expect(tally(await askAll(all))).toEqual({ "v1 close": 300 });
     await one.exit();
-    expect(await one.counts()).toMatchObject({ given: 0, returned: 128 });
+    expect(await one.counts()).toMatchObject({ given: 0, returned: 256 });
   });
 
   it("of the new one, which had taken them all: they die with it, and the old one has nothing to do with them", async () => {

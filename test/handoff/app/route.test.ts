@@ -93,15 +93,16 @@ describe("a route", () => {
     expect([...route.kinds]).toEqual(["net/echo"]);
   });
 
-  it("has room for two frames until the first is answered", async () => {
-    route.send(parcels(ITEMS_PER_FRAME, "a"));
-    expect(route.room).toBe(ITEMS_PER_FRAME);
-    route.send(parcels(ITEMS_PER_FRAME, "b"));
+  it("has room for four frames until the first is answered", async () => {
+    for (const [sent, name] of ["a", "b", "c", "d"].entries()) {
+      expect(route.room).toBe((4 - sent) * ITEMS_PER_FRAME);
+      route.send(parcels(ITEMS_PER_FRAME, name));
+    }
     expect(route.room).toBe(0);
     answer(takenFrame(0, [], false));
     await eventually("room", () => route.room === ITEMS_PER_FRAME);
-    answer(takenFrame(1, [], false));
-    await eventually("the second answer", () => route.settled);
+    for (const sequence of [1, 2, 3]) answer(takenFrame(sequence, [], false));
+    await eventually("the other answers", () => route.settled);
     expect(new Set(Object.values(fates))).toEqual(new Set(["taken"]));
   });
 
