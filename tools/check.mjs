@@ -13,7 +13,7 @@ const ROOMS = ["handoff", "deploy", "daemon", "admin-api", "cli"];
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 // What has not changed since the last check is not checked again. A clean checkout has no cache.
-const CACHE = "node_modules/.cache";
+const CACHE = "node_modules/.cache/handoffd";
 
 // The slow ones first, so that the last of them does not run alone.
 const CHECKS = {
