@@ -103,8 +103,7 @@ export class ServiceFleet implements Fleet {
     const { roster, config } = this.#parts;
     const generation = this.#create(config(), to, version, instances, from);
     roster.candidate = to;
-    // Where nothing may run beside it, those who wait can only be its own to take.
-    generation.start(from === null && config().deploy.strategy === "recreate" ? "weighted" : "free");
+    generation.start(from === null && takesWhoWaits(config()) ? "weighted" : "free");
   }
 
   fallBack({ from, fallback, options }: Deployment): void {
@@ -195,4 +194,9 @@ export class ServiceFleet implements Fleet {
     roster.add(generation);
     return generation;
   }
+}
+
+/** Where nothing may run beside it, or no acceptor can be started, those who wait for the first generation can only be its own to take. */
+function takesWhoWaits({ deploy, command }: ServiceConfig): boolean {
+  return deploy.strategy === "recreate" || command.length === 0;
 }

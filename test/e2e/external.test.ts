@@ -236,6 +236,18 @@ test("without a command the deploy says what it waits for, and fails when nobody
   expect(await pidsOf(daemon)).toEqual([again.process.pid]);
 });
 
+test("who came before anybody was started is answered by the first that comes", async () => {
+  const config = { start: undefined, stop: undefined };
+  const service = { instances: 1, ready: { by: "listening", timeout: "20s" } };
+  await using daemon = await startDaemon({ config: external(config, service), awaits: "alive" });
+  const { where } = addressOf(await daemon.status(), "web");
+  const waiting = Array.from({ length: 5 }, () => ask(where));
+  await daemon.until("five in the queue", ({ listeners }) => listeners[0]?.slots[0]?.queue?.length === 5);
+  await using _first = launch(daemon, []);
+  await daemon.untilReady();
+  expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual([200, 200, 200, 200, 200]);
+});
+
 test("a command that fails, or never returns, fails the deploy in its own words", async () => {
   const how = '[ "$HANDOFF_VERSION" != bad ] || exit 7; [ "$HANDOFF_VERSION" != slow ] || exec sleep 100;';
   const start = ["/bin/sh", "-c", `${how} ${START[2] ?? ""}`, ...START.slice(3)];
