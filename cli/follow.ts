@@ -15,6 +15,21 @@ import type { ExitCode, Session } from "./session.ts";
 /** 128 + SIGINT: whoever waited has been sent away, and the deploy has not been told of it. */
 const DETACHED = 130;
 
+/** Waits for the answer to what begins a deploy. Who is interrupted meanwhile cannot know whether one has begun, and is told so. */
+export async function begun(session: Session, service: string, request: Promise<Deploy>): Promise<Deploy> {
+  const interrupted = () => {
+    session.warn(`handoffd had not answered yet; whether a deploy of ${service} has begun is in:`);
+    session.warn(`  ${session.commandLine("history", service)}`);
+    process.exit(DETACHED);
+  };
+  process.once("SIGINT", interrupted);
+  try {
+    return await request;
+  } finally {
+    process.off("SIGINT", interrupted);
+  }
+}
+
 /** Waits until `deploy` has ended and reports how. 0 when it ended in one of the `wanted` phases. */
 export async function settle(session: Session, deploy: Deploy, wanted: readonly Phase[]): Promise<ExitCode> {
   session.say(renderDeployTitle(deploy));

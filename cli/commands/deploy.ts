@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 
 import type { CanaryStep } from "../../admin-api/request-schemas.ts";
 import type { StrategyName } from "../../admin-api/schemas.ts";
-import { settle } from "../follow.ts";
+import { begun, settle } from "../follow.ts";
 import { renderDeployTitle } from "../render-deploy.ts";
 import type { Run } from "../session.ts";
 
@@ -39,12 +39,13 @@ export function deployCommand(program: Command, run: Run): void {
     .action(
       run(async (session, service: string, version: string | undefined, options: Options) => {
         const { strategy, step: steps, bake, detach = false } = options;
-        const deploy = await session.client.deploy(service, {
+        const request = session.client.deploy(service, {
           ...(version !== undefined && { version }),
           ...(strategy !== undefined && { strategy }),
           ...(steps !== undefined && { steps: [...steps] }),
           ...(bake !== undefined && { bake }),
         });
+        const deploy = await begun(session, service, request);
         if (!detach) return settle(session, deploy, ["succeeded"]);
         session.show(deploy, renderDeployTitle);
         return 0;

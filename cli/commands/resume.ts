@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 
-import { settle } from "../follow.ts";
+import { begun, settle } from "../follow.ts";
 import { renderDeployTitle } from "../render-deploy.ts";
 import type { Run } from "../session.ts";
 
@@ -13,7 +13,7 @@ export function resumeCommand(program: Command, run: Run): void {
     .addOption(new Option("--detach", "return as soon as it is accepted").conflicts("wait"))
     .action(
       run(async (session, service: string, { detach = false }: { readonly detach?: boolean }) => {
-        const deploy = await session.client.resume(service);
+        const deploy = await begun(session, service, session.client.resume(service));
         if (!detach) return settle(session, deploy, ["succeeded"]);
         session.show(deploy, renderDeployTitle);
         return 0;

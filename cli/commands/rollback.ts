@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 
 import type { Deploy, Phase } from "../../admin-api/schemas.ts";
-import { settle } from "../follow.ts";
+import { begun, settle } from "../follow.ts";
 import { renderDeployTitle } from "../render-deploy.ts";
 import type { Run } from "../session.ts";
 
@@ -14,7 +14,7 @@ export function rollbackCommand(program: Command, run: Run): void {
     .addOption(new Option("--detach", "return as soon as it is accepted").conflicts("wait"))
     .action(
       run(async (session, service: string, { detach = false }: { readonly detach?: boolean }) => {
-        const deploy = await session.client.rollback(service);
+        const deploy = await begun(session, service, session.client.rollback(service));
         if (!detach) return settle(session, deploy, wayBack(deploy));
         session.show(deploy, renderDeployTitle);
         return 0;

@@ -1,5 +1,7 @@
-import { join } from "node:path";
+import { once } from "node:events";
 import { unlink } from "node:fs/promises";
+import { createServer } from "node:http";
+import { join } from "node:path";
 
 import { expect, test } from "vitest";
 
@@ -118,6 +120,18 @@ test("an interrupted wait leaves the deploy alone and says how to stop it", asyn
   const { code, stderr } = await ended;
   expect([code, stderr]).toEqual([130, expect.stringContaining("handoffctl abort d-1")]);
   expect(operations.getDeploy("d-1").finishedAt).toBe(null);
+});
+
+test("who is interrupted before the answer is told where it will be known", async () => {
+  const path = join(await temporaryDirectory(), "admin.sock");
+  const silent = createServer().listen(path);
+  await once(silent, "listening");
+  const { process, ended } = command("handoffctl", ["deploy", "api"], path);
+  await once(silent, "request");
+  process.kill("SIGINT");
+  const { code, stderr } = await ended;
+  expect([code, stderr]).toEqual([130, expect.stringContaining("history api")]);
+  silent.close();
 });
 
 test("events -f shows what happens from now on", async () => {
