@@ -174,7 +174,7 @@ it("a Node whose private parts are other ones is found out at the start, and sai
 });
 
 describe("of what people run", () => {
-  it.each(["listener", "koa", "fastify"])("%s: it moves", async (protocol) => {
+  it.each(["listener", "express", "koa", "hono", "fastify"])("%s: it moves", async (protocol) => {
     await using generations = Generations.open();
     const options = { environment: { PROTOCOL: protocol } };
     const one = await generations.start("speaks.mjs", options).ready();
