@@ -14,7 +14,9 @@ const LONGEST_FILE = 400;
 function filesUnder(folder: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) return NOT_OURS.has(entry.name) ? [] : filesUnder(path);
+    // .git is a file in a second work tree.
+    if (NOT_OURS.has(entry.name)) return [];
+    if (entry.isDirectory()) return filesUnder(path);
     return entry.isFile() ? [path] : [];
   });
 }
