@@ -104,7 +104,8 @@ export const ServiceSchema = mapping(
         {
           signal: optional(
             value("signal", {
-              description: "What tells an instance to finish its work and exit.",
+              description:
+                "What tells an instance to finish its work and exit. It finds it in HANDOFF_DRAIN_SIGNAL.",
               default: DEFAULTS.drainSignal,
             }),
           ),
@@ -116,7 +117,8 @@ export const ServiceSchema = mapping(
           ),
           timeout: optional(
             value("duration", {
-              description: "After so long, SIGKILL to the process group. What it cuts is counted.",
+              description:
+                "After so long, SIGKILL to the process group. What it cuts is counted. An instance finds it in HANDOFF_DRAIN_TIMEOUT_MS.",
               default: DEFAULTS.drainTimeout,
             }),
           ),

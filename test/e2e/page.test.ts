@@ -81,12 +81,12 @@ describe.skipIf(!hasChromium)(TITLE, { timeout: pictures === undefined ? 30_000 
   });
 
   /** Sees that nothing is wrong with what is shown, on a desk and on a phone, by day and by night. */
-  async function inspect(state: keyof typeof PICTURED | "signing in"): Promise<void> {
+  async function inspect(state: keyof typeof PICTURED | "signing in" | "a question"): Promise<void> {
     for (const look of LOOKS) {
       await viewer.look(look);
       expect.soft(await viewer.faults(), `${state}, ${look.scheme}, ${look.width} px`).toEqual([]);
-      if (pictures === undefined || state === "signing in") continue;
-      const [scheme, text] = PICTURED[state];
+      if (pictures === undefined || !(state in PICTURED)) continue;
+      const [scheme, text] = PICTURED[state as keyof typeof PICTURED];
       if (look.scheme !== (look.width === 360 ? "dark" : scheme)) continue;
       await viewer.page.locator("#page", { hasText: text }).waitFor({ timeout: 60_000 });
       const path = `${pictures}/page-${state}-${look.scheme}-${look.width}.png`;
@@ -151,6 +151,7 @@ describe.skipIf(!hasChromium)(TITLE, { timeout: pictures === undefined ? 30_000 
     const { page } = viewer;
     await page.click('button[data-verb="promote"]');
     await page.locator("dialog[open]").waitFor();
+    await inspect("a question");
     await page.keyboard.press("Escape");
     await page.locator("dialog").waitFor({ state: "detached" });
     expect(await viewer.has('[data-verb="promote"]')).toBe(true);

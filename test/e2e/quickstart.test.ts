@@ -75,7 +75,10 @@ test("every command of the quickstart does what the page says, and the loop besi
       const name = { js: "server.mjs", yaml: "handoffd.yaml" }[language] ?? "";
       expect(PAGE).toContain(`\`${name}\`:\n\n\`\`\`${language}`);
       // The kernel's choice of a port: the page's may be in use.
-      writeFileSync(`${second}/${name}`, lines.join("\n").replace('"tcp:127.0.0.1:8080"', '"tcp:127.0.0.1:0"'));
+      writeFileSync(
+        `${second}/${name}`,
+        lines.join("\n").replace('"tcp:127.0.0.1:8080"', '"tcp:127.0.0.1:0"'),
+      );
     }
     expect(await one.type(check)).toMatchObject({ code: 0 });
     one.begin(run);

@@ -37,10 +37,11 @@ export interface Look {
   readonly scheme: (typeof SCHEMES)[number];
 }
 
-/** Pairs of lines of text that stand on each other. What is scrolled or clipped is not looked at. */
+/** Pairs of lines of text that stand on each other. What is scrolled, clipped or behind a question is not looked at. */
 const OVERPRINTED = `(() => {
   const lines = [];
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const shown = document.querySelector("dialog[open]") ?? document.body;
+  const texts = document.createTreeWalker(shown, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const { data, parentElement } = texts.currentNode;
     if (data.trim() === "" || !parentElement.checkVisibility() || parentElement.closest(".scroll")) continue;
