@@ -29,6 +29,7 @@
         "handoff/native/poll.cpp",
         "handoff/native/poll_object.cpp",
         "handoff/native/process.cpp",
+        "handoff/native/procfs.cpp",
         "handoff/native/socket.cpp",
         "handoff/native/users.cpp"
       ],

@@ -1,6 +1,7 @@
 /** What /proc tells of processes (proc(5)): who holds a socket, who descends from whom. Reading only. */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { hasCode } from "../handoff/coded-error.ts";
+import { native } from "../handoff/native.ts";
 import type { Holder } from "../handoff/slot.ts";
 
 const SLICE_MS = 3;
@@ -9,7 +10,6 @@ interface ProcessEntry {
   readonly pid: number;
   readonly state: string;
   readonly parent: number;
-  readonly group: number;
   readonly session: number;
   /** Its own among them, until that one is waited for. */
   readonly threads: number;
@@ -51,7 +51,6 @@ function entryOf(pid: number): ProcessEntry | null {
     pid,
     state: fields[0] ?? "",
     parent: Number(fields[1]),
-    group: Number(fields[2]),
     session: Number(fields[3]),
     threads: Number(fields[17]),
   };
@@ -67,14 +66,13 @@ export function commandOf(pid: number): string {
   return unlessGone(() => readFileSync(`/proc/${pid}/comm`, "utf8"), "?").trim();
 }
 
+function inodesOf(pid: number): readonly number[] {
+  return unlessGone(() => native.socketInodes(pid), []);
+}
+
 /** The inodes of the sockets that a process has open. */
 export function socketsOf(pid: number): Set<number> {
-  const inodes = new Set<number>();
-  for (const fd of unlessGone(() => readdirSync(`/proc/${pid}/fd`), [])) {
-    const link = unlessGone(() => readlinkSync(`/proc/${pid}/fd/${fd}`), "");
-    if (link.startsWith("socket:[")) inodes.add(Number(link.slice("socket:[".length, -1)));
-  }
-  return inodes;
+  return new Set(inodesOf(pid));
 }
 
 /**
@@ -113,8 +111,8 @@ export function childrenOf(pid: number): number[] {
 export async function groupMembers(group: number): Promise<number[]> {
   const members: number[] = [];
   await forEachPid((pid) => {
-    const entry = entryOf(pid);
-    if (entry?.group === group && !isOver(entry)) members.push(pid);
+    // Most are of other groups, and their files are not read for that.
+    if (native.processGroup(pid) === group && !hasEnded(pid)) members.push(pid);
   });
   return members;
 }
@@ -133,8 +131,8 @@ export async function holdersOf(
   const holders = new Map<number, Holder[]>();
   await forEachPid((pid) => {
     if (except.has(pid)) return;
-    for (const inode of socketsOf(pid)) {
-      if (!inodes.has(inode)) continue;
+    const own = inodesOf(pid).filter((inode) => inodes.has(inode));
+    for (const inode of new Set(own)) {
       const list = holders.get(inode) ?? [];
       list.push({ pid, command: commandOf(pid) });
       holders.set(inode, list);

@@ -171,6 +171,10 @@ interface NativeBinding {
    * holds its pid and its process group's number. Throws ECHILD for what is not our child.
    */
   waitPidfd(pidfd: number, reap: boolean): ExitStatus | null;
+  /** The inodes of the sockets that a process has open (/proc/PID/fd). ENOENT or ESRCH when it has gone. */
+  socketInodes(pid: number): number[];
+  /** getpgid(2); null when there is no such process. */
+  processGroup(pid: number): number | null;
   /**
    * execve(2) of this process: the pid, the children and the descriptors of `kept` and 0-2 stay, everything else ends. Does
    * not return; when it throws, nothing has changed. Only from the main thread. Whatever was pending in the event loop is gone.

@@ -1,6 +1,7 @@
 #include "binding.h"
 #include "napi_values.h"
 #include "process.h"
+#include "procfs.h"
 
 namespace handoff {
 
@@ -48,6 +49,24 @@ Napi::Value JsWaitPidfd(const Info& info) {
   return result;
 }
 
+Napi::Value JsSocketInodes(const Info& info) {
+  const Napi::Env env = info.Env();
+  std::vector<uint32_t> inodes;
+  Check(env, SocketInodes(Int32(info, 0, "pid"), &inodes));
+  Napi::Array result = Napi::Array::New(env, inodes.size());
+  for (uint32_t i = 0; i < inodes.size(); i++) result.Set(i, inodes[i]);
+  return result;
+}
+
+Napi::Value JsProcessGroup(const Info& info) {
+  const Napi::Env env = info.Env();
+  pid_t group = 0;
+  const Status status = ProcessGroup(Int32(info, 0, "pid"), &group);
+  if (status.is(ESRCH)) return env.Null();
+  Check(env, status);
+  return Napi::Number::New(env, group);
+}
+
 void JsReplaceProgram(const Info& info) {
   Check(info.Env(), ReplaceProgram(CString(info, 0, "file"), CStrings(info, 1, "argv"),
                                    CStrings(info, 2, "environment"), Int32s(info, 3, "kept")));
@@ -61,6 +80,8 @@ void ExportProcesses(Napi::Object* exports) {
   Export(exports, "pidfdSendSignal", JsPidfdSendSignal);
   Export(exports, "pidfdGetfd", JsPidfdGetfd);
   Export(exports, "waitPidfd", JsWaitPidfd);
+  Export(exports, "socketInodes", JsSocketInodes);
+  Export(exports, "processGroup", JsProcessGroup);
   Export(exports, "replaceProgram", JsReplaceProgram);
 }
 
