@@ -23,6 +23,9 @@ constexpr uint8_t kTcpListen = 10;       // TCP_LISTEN, net/tcp_states.h
 constexpr uint16_t kPortEquals = 11;     // INET_DIAG_BC_S_EQ; older headers have only the two comparisons
 constexpr uint16_t kMarkCondition = 10;  // INET_DIAG_BC_MARK_COND
 constexpr uint16_t kMarkAttribute = 15;  // INET_DIAG_MARK
+// The first form of the question (TCPDIAG_GETSOCK), which alone can ask for both families at once: the kernel
+// takes it for AF_UNSPEC (inet_diag_dump_compat, net/ipv4/inet_diag.c), and goes through its table once.
+constexpr uint16_t kBothFamilies = 18;
 
 // Copies a structure out of bytes that may be too short and need not be aligned.
 template <typename Struct>
@@ -76,17 +79,14 @@ struct Request {
   }
 };
 
-Request InetDump(int family, uint32_t states, const std::vector<uint8_t>& bytecode) {
+template <typename Body>
+Request DumpRequest(uint16_t type, const Body& body, const std::vector<uint8_t>& bytecode) {
   nlmsghdr header{};
-  inet_diag_req_v2 body{};
   rtattr attribute{};
-  header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  header.nlmsg_type = type;
   header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   header.nlmsg_len = static_cast<uint32_t>(sizeof(header) + sizeof(body));
   if (!bytecode.empty()) header.nlmsg_len += static_cast<uint32_t>(sizeof(attribute) + bytecode.size());
-  body.sdiag_family = static_cast<uint8_t>(family);
-  body.sdiag_protocol = IPPROTO_TCP;
-  body.idiag_states = states;
 
   Request request;
   request.Append(header);
@@ -98,6 +98,20 @@ Request InetDump(int family, uint32_t states, const std::vector<uint8_t>& byteco
     request.bytes.insert(request.bytes.end(), bytecode.begin(), bytecode.end());
   }
   return request;
+}
+
+Request InetDump(int family, uint32_t states, const std::vector<uint8_t>& bytecode) {
+  inet_diag_req_v2 body{};
+  body.sdiag_family = static_cast<uint8_t>(family);
+  body.sdiag_protocol = IPPROTO_TCP;
+  body.idiag_states = states;
+  return DumpRequest(SOCK_DIAG_BY_FAMILY, body, bytecode);
+}
+
+Request DumpOfBothFamilies(uint32_t states, const std::vector<uint8_t>& bytecode) {
+  inet_diag_req body{};
+  body.idiag_states = states;
+  return DumpRequest(kBothFamilies, body, bytecode);
 }
 
 // Asks for the queues of unix sockets in `states`: of the one with that inode or, in a dump, of all.
@@ -170,7 +184,7 @@ Status Ask(const Request& request, bool dump, Visit visit, bool* interrupted) {
         if (!Read(body, length, &code) && header.nlmsg_type == NLMSG_ERROR) return Failed("recv", EBADMSG);
         return code < 0 ? Failed("recv", -code) : Ok();
       }
-      if (header.nlmsg_type == SOCK_DIAG_BY_FAMILY) {
+      if (header.nlmsg_type == SOCK_DIAG_BY_FAMILY || header.nlmsg_type == kBothFamilies) {
         if (!visit(body, length)) return Failed("recv", EBADMSG);
         if (!dump) return Ok();
       }
@@ -296,21 +310,19 @@ Status CountByMark(uint32_t states, uint32_t value, uint32_t mask, std::map<uint
     uint32_t mask;
   } const wanted{value, mask};  // struct inet_diag_markcond
   const std::vector<uint8_t> filter = Bytecode(kMarkCondition, wanted);
-  out->clear();
-  for (const int family : {AF_INET, AF_INET6}) {
-    std::map<uint32_t, uint32_t> counts;
-    const Status status = Dump(
-        InetDump(family, states, filter), [&] { counts.clear(); },
-        [&](const uint8_t* bytes, size_t length) {
-          InetSocket socket;
-          if (!ParseInetSocket(bytes, length, &socket)) return false;
-          if (socket.inode != 0) counts[socket.mark]++;
-          return true;
-        });
-    if (!status.ok()) return status;
-    for (const auto& [mark, count] : counts) (*out)[mark] += count;
-  }
-  return Ok();
+  return Dump(
+      DumpOfBothFamilies(states, filter), [&] { out->clear(); },
+      [&](const uint8_t* bytes, size_t length) {
+        inet_diag_msg message;
+        if (!Read(bytes, length, &message)) return false;
+        const size_t begin = Align(sizeof(message));
+        if (message.idiag_inode == 0 || length <= begin) return true;
+        return EachAttribute(bytes + begin, length - begin,
+                             [&](uint16_t type, const uint8_t* bytes_of_mark, size_t size) {
+                               uint32_t mark = 0;
+                               if (type == kMarkAttribute && Read(bytes_of_mark, size, &mark)) (*out)[mark]++;
+                             });
+      });
 }
 
 Status UnixListenQueue(uint32_t inode, Queue* out) {
