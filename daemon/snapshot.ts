@@ -21,6 +21,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  unlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -72,7 +73,7 @@ export class SnapshotStore {
   readonly #onFailure: (service: string) => void;
   readonly #boot = bootId();
   /** What was written last, by service: a record that says the same again is not written again. */
-  readonly #written = new Map<string, string>();
+  readonly #written = new Map<string, Encoded>();
   /** The version that is in the lasting file, by service. */
   readonly #versions = new Map<string, string | null>();
   #sequence = 0;
@@ -96,32 +97,38 @@ export class SnapshotStore {
   write(record: ServiceRecord, file: "lasting" | "as-needed" = "as-needed"): void {
     const { service, version, deploys } = record;
     const body = encode(record);
-    if (this.#written.get(service) === body && file === "as-needed") return;
+    const before = this.#written.get(service);
+    if (before?.text === body.text && before.rest.equals(body.rest) && file === "as-needed") return;
     this.#written.delete(service); // If what follows throws, nobody knows what is there.
     const head = { format: FORMAT, boot: this.#boot, sequence: ++this.#sequence };
-    const text = `${JSON.stringify(head).slice(0, -1)},${body.slice(1)}`;
+    const text = `${JSON.stringify(head).slice(0, -1)},${body.text.slice(1)}`;
     const isVersionNew = this.#versions.get(service) !== version;
     const isQuiet = deploys.every((deployment) => isTerminal(deployment));
     const outlivesPower = file === "lasting" || isVersionNew || isQuiet;
     const path = outlivesPower ? this.#file(service) : this.#live(service);
     try {
-      this.#replace(path, text, outlivesPower ? "lasting" : "live");
+      this.#replace(path, [text, body.rest], outlivesPower ? "lasting" : "live");
     } catch (error) {
       this.#onFailure(service);
       throw stateNotWritten(path, messageOf(error), error);
     }
-    if (outlivesPower) rmSync(this.#live(service), { force: true });
+    if (outlivesPower) unlink(this.#live(service));
     this.#versions.set(service, version);
     this.#written.set(service, body);
   }
 
-  #replace(path: string, text: string, kind: "lasting" | "live"): void {
+  #replace(path: string, content: Content, kind: "lasting" | "live"): void {
     const isLasting = kind === "lasting";
-    // Whoever has removed the directory did not mean the daemon to forget.
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
-    writeWhole(`${path}.new`, text, isLasting);
+    try {
+      writeWhole(`${path}.new`, content, isLasting);
+    } catch (error) {
+      if (!hasCode(error, "ENOENT")) throw error;
+      // Whoever has removed the directory did not mean the daemon to forget.
+      mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+      writeWhole(`${path}.new`, content, isLasting);
+    }
     reach(`snapshot.${kind}.written`);
-    if (!isLasting) rmSync(path, { force: true });
+    if (!isLasting) unlink(path);
     if (!isLasting) reach("snapshot.live.unlinked");
     renameSync(`${path}.new`, path);
     reach(`snapshot.${kind}.renamed`);
@@ -194,31 +201,78 @@ export class SnapshotStore {
   }
 }
 
+/** As rmSync with `force`, in one system call: a deploy does this a dozen times. */
+function unlink(file: string): void {
+  try {
+    unlinkSync(file);
+  } catch (error) {
+    if (!hasCode(error, "ENOENT")) throw error;
+  }
+}
+
 /** `isSynced`: on the disk when it returns. */
-function writeWhole(file: string, text: string, isSynced: boolean): void {
+function writeWhole(file: string, content: Content, isSynced: boolean): void {
   const fd = openSync(file, "w", 0o600);
   try {
-    writeFileSync(fd, text);
+    for (const part of content) writeFileSync(fd, part);
     if (isSynced) fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
 }
 
-/** As JSON.stringify, but each ended deploy becomes text only once: there are a hundred, and one of them changes. */
-function encode({ deploys, ...rest }: ServiceRecord): string {
-  const list = deploys.map((deployment) => deploymentText(deployment)).join(",");
-  return `${JSON.stringify(rest).slice(0, -1)},"deploys":[${list}]}`;
+type Content = readonly [text: string, rest: Buffer];
+
+interface Encoded {
+  readonly text: string;
+  /** What follows it: the same object as long as it is the same. */
+  readonly rest: Buffer;
 }
 
-/** Deployments are replaced, never changed: the same object is the same text. */
-const deploymentTexts = new WeakMap<Deployment, string>();
+/**
+ * As JSON.stringify, but what is large and stays as it is becomes text only once: of a hundred deploys the newest changes, and a
+ * generation's configuration never does.
+ */
+function encode({ deploys, generations, ...facts }: ServiceRecord): Encoded {
+  const runs = generations.map(
+    ({ config, ...rest }) => `${JSON.stringify(rest).slice(0, -1)},"config":${textOf(config)}}`,
+  );
+  const [newest, ...older] = deploys;
+  const first = newest === undefined ? "" : textOf(newest);
+  return {
+    text: `${JSON.stringify(facts).slice(0, -1)},"generations":[${runs.join(",")}],"deploys":[${first}`,
+    rest: restOf(older),
+  };
+}
 
-function deploymentText(deployment: Deployment): string {
-  let text = deploymentTexts.get(deployment);
+interface Older {
+  readonly deploys: readonly Deployment[];
+  readonly rest: Buffer;
+}
+
+/** By the newest of them. */
+const olderOnes = new WeakMap<Deployment, Older>();
+const NONE_OLDER = Buffer.from("]}");
+
+function restOf(older: readonly Deployment[]): Buffer {
+  const [newest] = older;
+  if (newest === undefined) return NONE_OLDER;
+  const known = olderOnes.get(newest);
+  if (known?.deploys.length === older.length && older.every((each, at) => each === known.deploys[at]))
+    return known.rest;
+  const rest = Buffer.from(`,${older.map((each) => textOf(each)).join(",")}]}`);
+  olderOnes.set(newest, { deploys: older, rest });
+  return rest;
+}
+
+/** Deployments and configurations are replaced, never changed: the same object is the same text. */
+const texts = new WeakMap<object, string>();
+
+function textOf(thing: Deployment | GenerationRecord["config"]): string {
+  let text = texts.get(thing);
   if (text === undefined) {
-    text = JSON.stringify(deployment);
-    deploymentTexts.set(deployment, text);
+    text = JSON.stringify(thing);
+    texts.set(thing, text);
   }
   return text;
 }
