@@ -49,11 +49,11 @@ await build({
   format: "esm",
   platform: "node",
   target: "node20.19",
-  // In memory the source counts. Names stay, and lines: a stack can be read, with or without the map.
+  // In memory the source counts. Lines stay: a stack can be read, with or without the map. Names stay too, but for a digit after
+  // some; to keep those as well (keepNames) each closure would be given its name when it is made, at every request.
   minifyWhitespace: true,
   minifySyntax: true,
   lineLimit: 160,
-  keepNames: true,
   sourcemap: true,
   banner: { js: BANNER },
   plugins: [ours],
