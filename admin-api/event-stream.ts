@@ -52,6 +52,7 @@ export class EventStreams {
   readonly #stallMs: number;
   readonly #open = new Set<Reader>();
   readonly #awake = new Set<Reader>();
+  #isEveryoneAwake = false;
   #heartbeat: NodeJS.Timeout | null = null;
   #isFlushing = false;
 
@@ -108,6 +109,13 @@ export class EventStreams {
     };
   }
 
+  /** Says to every reader that its source may have something: once, however many there are and however often. */
+  wakeAll(): void {
+    if (this.#open.size === 0) return;
+    this.#isEveryoneAwake = true;
+    this.#flushSoon();
+  }
+
   closeAll(): void {
     for (const reader of this.#open) reader.close();
   }
@@ -115,6 +123,10 @@ export class EventStreams {
   /** What happens in one turn of the loop is written together, and not in that turn: it has something to do. */
   #wake(reader: Reader): void {
     this.#awake.add(reader);
+    this.#flushSoon();
+  }
+
+  #flushSoon(): void {
     if (this.#isFlushing) return;
     this.#isFlushing = true;
     if (this.#open.size <= FEW) setImmediate(() => this.#serve());
@@ -122,6 +134,8 @@ export class EventStreams {
   }
 
   #serve(): void {
+    if (this.#isEveryoneAwake) for (const reader of this.#open) this.#awake.add(reader);
+    this.#isEveryoneAwake = false;
     let served = 0;
     for (const reader of this.#awake) {
       this.#awake.delete(reader);
@@ -129,7 +143,7 @@ export class EventStreams {
       served += 1;
       if (served === AT_ONCE) break;
     }
-    this.#isFlushing = this.#awake.size > 0;
+    this.#isFlushing = this.#awake.size > 0 || this.#isEveryoneAwake;
     if (this.#isFlushing) setImmediate(() => this.#serve());
   }
 }

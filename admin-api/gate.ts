@@ -2,6 +2,8 @@
  * What a request must pass before its route is reached, in this order: it is not too long, it is meant for this host,
  * someone is known to ask, not too often, not through another site's page, and with a role that is enough.
  */
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
+
 import type { FastifyRequest } from "fastify";
 
 import type { Access } from "./access.ts";
@@ -78,6 +80,16 @@ export class Gate {
     }
   }
 
+  /**
+   * Whether someone whom the kernel has named may look, as `refusalOf` would have it. Where it says no, that says why; it has
+   * counted nothing then.
+   */
+  mayLook({ door, peer }: Entrance, { headers }: IncomingMessage): boolean {
+    if (door.kind !== "unix" || peer === null || isRebound(door, headers)) return false;
+    const caller = this.#access.ofPeer(peer);
+    return allows(caller.role, "read") && this.#reads.take(keyOf(caller)) === 0;
+  }
+
   #admit(request: FastifyRequest): void {
     const { door } = this.#entranceOf(request);
     const { url, config } = request.routeOptions;
@@ -85,7 +97,8 @@ export class Gate {
     const changes = isChange(request);
     const needed = config.role ?? (changes ? "admin" : "read");
     // What anyone may see is no secret: the page can be loaded through a proxy, and sends its token from then on.
-    if ((door.kind === "metrics" || needed !== "anyone") && isRebound(door, request)) throw hostNotServed();
+    if ((door.kind === "metrics" || needed !== "anyone") && isRebound(door, request.headers))
+      throw hostNotServed();
     if (door.kind === "metrics") {
       if (!METRICS_ROUTES.includes(url)) throw routeUnknown(pathOf(request));
       this.#count(this.#reads, `address ${networkOf(request)}`);
@@ -106,14 +119,18 @@ export class Gate {
     }
   }
 
-  /** For a caller that may change some services only. Throws what the deploy's look-up throws. */
-  async admitService(request: FastifyRequest): Promise<void> {
+  /** For a caller that may change some services only; null: it is none. Rejects with what the deploy's look-up throws. */
+  admitService(request: FastifyRequest): Promise<void> | null {
     const caller = this.callerOf(request);
-    if (caller?.services == null || !isChange(request) || request.is404) return;
+    if (caller?.services == null || !isChange(request) || request.is404) return null;
+    return this.#admitService(request, caller.name, caller.services);
+  }
+
+  async #admitService(request: FastifyRequest, name: string, services: readonly string[]): Promise<void> {
     const { service = null, id } = request.params as { readonly service?: string; readonly id?: string };
     const about = id === undefined ? service : (await this.#operations.getDeploy(id)).service;
-    if (about === null || !caller.services.includes(about)) {
-      throw serviceForbidden(caller.name, caller.services, about);
+    if (about === null || !services.includes(about)) {
+      throw serviceForbidden(name, services, about);
     }
   }
 
@@ -166,7 +183,7 @@ function networkOf(request: FastifyRequest): string {
  * someone may have forwarded it to a port of their own, for the page. What asks there may call the host whatever it
  * likes, as curl's `http://handoffd/`, but a name that a stranger can make resolve has a dot in it.
  */
-function isRebound(door: DoorKind, { headers }: FastifyRequest): boolean {
+function isRebound(door: DoorKind, headers: IncomingHttpHeaders): boolean {
   const name = (headers.host ?? "").replace(/:\d+$/u, "").toLowerCase();
   if (name === "localhost" || name === "[::1]" || /^127(?:\.\d{1,3}){3}$/u.test(name)) return false;
   if (door.kind === "unix") return name.includes(".");

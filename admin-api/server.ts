@@ -30,6 +30,7 @@ import type { Caller, Operations } from "./operations.ts";
 import { PROBLEM_TYPE, problemOf, translate } from "./problem.ts";
 import { addRoutes } from "./routes.ts";
 import type { RouteContext } from "./routes/context.ts";
+import { STATUS_TYPE, StatusText } from "./status-text.ts";
 import { validatorCompiler } from "./validation.ts";
 
 const BODY_LIMIT = 64 * 1024;
@@ -89,9 +90,11 @@ export function createServer({
       return createHttpServer();
     },
     loggerInstance: log,
+    // What is logged of a request says so itself.
+    childLoggerFactory: (logger) => logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT,
-    genReqId: () => `req-${randomUUID()}`,
+    genReqId: newId,
     routerOptions: { maxParamLength: 256 },
     // While closing, what was asked on an open connection is still answered.
     return503OnClosing: false,
@@ -100,6 +103,7 @@ export function createServer({
   const entrances = new WeakMap<IncomingMessage, Entrance>();
   const doors: Door[] = [];
   const streams = new EventStreams(streamOptions);
+  const stopWaking = operations.events.subscribe(() => streams.wakeAll());
   const entranceOf = ({ raw }: FastifyRequest): Entrance => {
     const entrance = entrances.get(raw);
     if (entrance === undefined) throw new Error("a request came in by no door");
@@ -125,6 +129,7 @@ export function createServer({
     void reply.code(problem.status).type(PROBLEM_TYPE).send(problem);
   }
   const codes = new WeakMap<FastifyRequest, string>();
+  const status = new StatusText(operations);
 
   app.setValidatorCompiler(validatorCompiler);
   // The schemas of answers are documentation and are held by tests; a second serialiser would only drop fields.
@@ -134,7 +139,12 @@ export function createServer({
     void reply.headers({ ...HEADERS, "x-request-id": request.id });
     done(gate.refusalOf(request));
   });
-  app.addHook("preHandler", async (request) => gate.admitService(request));
+  app.addHook("preHandler", (request, _reply, done) => {
+    const admission = gate.admitService(request);
+    // Nothing that need not be waited for waits: it is the rule, and each wait is a turn that others have in between.
+    if (admission === null) done();
+    else admission.then(() => done(), done);
+  });
   app.addHook("onResponse", (request, reply, done) => {
     audit(log, request, reply, { caller: gate.callerOf(request), code: codes.get(request) });
     done();
@@ -150,6 +160,7 @@ export function createServer({
   const describe = async () => (await import("./openapi.ts")).describeApi();
   const context: RouteContext = {
     operations,
+    status,
     streams,
     idempotency,
     callerOf,
@@ -159,22 +170,58 @@ export function createServer({
   };
   addRoutes(app, context);
 
+  /**
+   * The status is what is asked most, by whoever looks on: plainly asked for by who plainly may, it is answered here, without all
+   * that a route can do, for a fraction of what that costs. Anything else goes the ordinary way. Returns whether it was answered.
+   */
+  function isGlance(request: IncomingMessage, response: ServerResponse): boolean {
+    if (request.url !== "/v1/status" || request.method !== "GET" || signal.aborted) return false;
+    const entrance = entrances.get(request);
+    if (entrance === undefined || !gate.mayLook(entrance, request)) return false;
+    let text: string;
+    try {
+      text = status.now();
+    } catch {
+      return false; // The ordinary way says why.
+    }
+    response.writeHead(200, {
+      ...HEADERS,
+      "x-request-id": newId(),
+      "content-type": STATUS_TYPE,
+      "content-length": Buffer.byteLength(text),
+    });
+    response.end(text);
+    return true;
+  }
+
   return {
     app,
     async listenOn(descriptor, kind = { kind: "unix" }) {
       await app.ready();
-      const door = new Door(kind, entrances, { log, peerOf, handle, times });
+      const door = new Door(kind, entrances, {
+        log,
+        peerOf,
+        times,
+        handle: (request, response) => {
+          if (!isGlance(request, response)) handle(request, response);
+        },
+      });
       await door.listenOn(descriptor);
       doors.push(door);
       return door;
     },
     async close(patienceMs) {
       closing.abort();
+      stopWaking();
       streams.closeAll();
       await Promise.all(doors.map((door) => door.close(patienceMs)));
       await app.close();
     },
   };
+}
+
+function newId(): string {
+  return `req-${randomUUID()}`;
 }
 
 /** JSON is the only body; none at all is an empty object, so that `curl -X POST` is enough. */

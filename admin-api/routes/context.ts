@@ -6,10 +6,12 @@ import { keyOf } from "../gate.ts";
 import type { Idempotency } from "../idempotency.ts";
 import type { Awaitable, Caller, Operations } from "../operations.ts";
 import type { Service } from "../schemas.ts";
+import type { StatusText } from "../status-text.ts";
 
 /** What every resource has at hand. */
 export interface RouteContext {
   readonly operations: Operations;
+  readonly status: StatusText;
   readonly streams: EventStreams;
   readonly idempotency: Idempotency;
   /** Throws for a route that anyone may use. */

@@ -44,11 +44,10 @@ export function eventRoutes(app: FastifyInstance, context: RouteContext): void {
       const ends: (string | typeof END)[] = request.query.follow
         ? []
         : [format({ event: "end", data: {} }), END];
-      const stream = begin(context, reply, {
+      begin(context, reply, {
         next: () => kept.next() ?? ends.shift() ?? null,
-        onClose: () => leave(),
+        onClose: () => undefined,
       });
-      const leave = events.subscribe(() => stream.wake());
     },
   );
 
@@ -109,9 +108,7 @@ function followDeploy(context: RouteContext, id: string, request: EventsRequest,
     onClose: () => leave(),
   });
   const leave = events.subscribe((event) => {
-    if (!isAbout(event)) return;
-    stream.wake();
-    show();
+    if (isAbout(event)) show();
   });
   show();
 }

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 
 import { RATE_LIMITS } from "../../admin-api/gate.ts";
 import { RateLimit } from "../../admin-api/rate.ts";
+import { FakeOperations } from "./fake-operations.ts";
 import { serve } from "./serving.ts";
 import { bearer, keyRing, tcpDoor } from "./tcp.ts";
 
@@ -34,6 +35,27 @@ test("who asks too often gets a 429 with Retry-After, and others do not", async 
   ]);
   expect((await as("admin")).status).toBe(200);
   expect(log).toEqual([]);
+});
+
+test("a plain look at the status is answered as any other, counted as any other, and fails as any other", async () => {
+  const operations = new FakeOperations();
+  const limits = { ...RATE_LIMITS, reads: { perSecond: 0.5, burst: 4 } };
+  const { ask } = await serve({ operations, limits });
+  const told = async (path: string) => {
+    const { status, text, headers } = await ask("GET", path);
+    const { date: _date, "x-request-id": id, ...rest } = headers;
+    return { status, text, rest, isKnown: /^req-[0-9a-f-]{36}$/u.test(String(id)) };
+  };
+  const plain = await told("/v1/status");
+  expect(plain).toMatchObject({ status: 200, isKnown: true });
+  expect(await told("/v1/status?")).toEqual(plain);
+  operations.status = () => {
+    throw new Error("a fault");
+  };
+  await ask("POST", "/v1/reload");
+  expect((await ask("GET", "/v1/status")).status).toBe(500);
+  const { status, body } = await ask("GET", "/v1/status");
+  expect([status, body["code"]]).toEqual([429, "RATE_LIMITED"]);
 });
 
 test("a stranger who guesses is slowed down, and a token from the same address is not", async () => {
