@@ -35,6 +35,8 @@ const CONTENT = [
   "/usr/share/doc/handoffd/LICENSES.txt",
   "/etc/handoffd/handoffd.example.yaml",
 ];
+/** Where the packages are, in the box. */
+const PLACE = "/var/tmp";
 const CONFIGURATION = "/etc/handoffd/handoffd.yaml";
 /** What dpkg and systemd keep of any package: their own records. */
 const RECORDS =
@@ -54,7 +56,7 @@ beforeAll(async () => {
     const env = environment({ DPKG_DEB_COMPRESSOR_LEVEL: "1" });
     await run(process.execPath, words, { env, deadlineMs: BUILD_MS });
   }
-  for (const file of FILES) cpSync(`${folder}/${file}`, box.path(`/root/${file}`));
+  for (const file of FILES) cpSync(`${folder}/${file}`, box.path(`${PLACE}/${file}`));
 }, BOOT_MS);
 afterAll(async () => {
   await box[Symbol.asyncDispose]();
@@ -78,7 +80,7 @@ const lines = block("docs/install.md", "apt-get purge")
 function next(words: string): Promise<string> {
   const line = lines.shift() ?? "nothing";
   expect(line.slice(0, words.length)).toBe(words);
-  return box.run("env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", `cd /root && ${line}`);
+  return box.run("env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", `cd ${PLACE} && ${line}`);
 }
 
 async function everyFile(): Promise<Set<string>> {
