@@ -4,32 +4,37 @@
 #   COPY app /srv/app
 #   COPY handoffd.yaml /etc/handoffd/handoffd.yaml
 #
-# A container ends with its first process, which is handoffd here, and the applications with it.
-# The host's network (or one network namespace for all that listen together) is
-# what makes the sockets worth owning.
+# How it is run, and what it needs: docs/install.md#image.
 
 FROM node:24-bookworm-slim AS build
 RUN apt-get update -q \
   && apt-get install -y -q --no-install-recommends build-essential python3 \
   && rm -rf /var/lib/apt/lists/*
-# The image has Node's headers: nothing is fetched for the addon.
-ENV npm_config_nodedir=/usr/local
 WORKDIR /usr/lib/handoffd
-# All of it at once, since npm ci builds: the addon first, then the TypeScript. .dockerignore keeps the rest out.
+# The packages and the addon: what is changed in TypeScript alone builds neither again. .dockerignore keeps out what no build reads.
+COPY package.json package-lock.json binding.gyp ./
+COPY tools/build-native.mjs tools/prebuilt.mjs tools/
+COPY handoff/native handoff/native
+RUN npm ci --ignore-scripts && node tools/build-native.mjs
 COPY . .
-RUN npm ci && npm prune --omit=dev --ignore-scripts
+RUN npm run build && node tools/stage-program.mjs /program
 
 FROM node:24-bookworm-slim AS runtime
+# tini is the first process: it reaps what applications leave behind, and passes SIGTERM on. The mode is that of a tmpfs, which podman
+# makes as the folder is that it covers.
+RUN apt-get update -q \
+  && apt-get install -y -q --no-install-recommends tini \
+  && rm -rf /var/lib/apt/lists/* \
+  && groupadd --system --gid 65532 handoffd \
+  && useradd --system --uid 65532 --gid 65532 --no-create-home --home-dir /var/lib/handoffd handoffd \
+  && ln -s /usr/lib/handoffd/bin/handoffd /usr/lib/handoffd/bin/handoffctl /usr/bin/ \
+  && install -d /etc/handoffd \
+  && install -d -o handoffd -g handoffd -m 700 /var/lib/handoffd \
+  && install -d -o handoffd -g handoffd -m 1777 /run/handoffd
+COPY --from=build /program /usr/lib/handoffd
 ENV NODE_ENV=production RUNTIME_DIRECTORY=/run/handoffd STATE_DIRECTORY=/var/lib/handoffd
-WORKDIR /usr/lib/handoffd
-COPY --from=build /usr/lib/handoffd/package.json /usr/lib/handoffd/LICENSE ./
-COPY --from=build /usr/lib/handoffd/bin ./bin
-COPY --from=build /usr/lib/handoffd/dist ./dist
-COPY --from=build /usr/lib/handoffd/build/Release/handoff.node /usr/lib/handoffd/build/Release/handoff-exec /usr/lib/handoffd/build/Release/handoff-keeper ./build/Release/
-COPY --from=build /usr/lib/handoffd/node_modules ./node_modules
-RUN ln -s /usr/lib/handoffd/bin/handoffd /usr/lib/handoffd/bin/handoffctl /usr/bin/ \
-  && mkdir -p /etc/handoffd /run/handoffd /var/lib/handoffd
-WORKDIR /
+# By number: Kubernetes' runAsNonRoot wants to see one.
+USER 65532:65532
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["handoffctl", "status"]
-ENTRYPOINT ["handoffd", "run", "-c", "/etc/handoffd/handoffd.yaml"]
+ENTRYPOINT ["tini", "--", "handoffd", "run", "-c", "/etc/handoffd/handoffd.yaml"]

@@ -8,22 +8,19 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import {
+  bundled,
   copyParts,
   copyProgram,
-  dependencies,
   licensesOf,
   manifest,
   notBuilt,
   root,
   writeManifest,
 } from "./staging.mjs";
-
-/** Only to build the addon. */
-const FOR_THE_BUILD = new Set(["node-addon-api", "node-api-headers"]);
 
 const { values } = parseArgs({ options: { output: { type: "string" }, version: { type: "string" } } });
 const output = resolve(values.output ?? join(root, "build/deb"));
@@ -60,7 +57,7 @@ function changelog(control) {
 
 /** A source package whose build has been done: program/ and what debian/handoffd.* name. */
 function stage(folder) {
-  const packages = dependencies().filter((path) => !FOR_THE_BUILD.has(basename(path)));
+  const packages = bundled();
   const program = join(folder, "program");
   copyProgram(program);
   writeManifest({ ...manifest, version }, program);

@@ -31,6 +31,12 @@ export function dependencies() {
     .map((line) => line.slice(root.length + 1));
 }
 
+/** Those of them that are in the bundle: the others are there to build the addon. */
+export function bundled() {
+  const forTheBuild = new Set(["node-addon-api", "node-api-headers"]);
+  return dependencies().filter((path) => !forTheBuild.has(basename(path)));
+}
+
 export function copyParts(parts, target) {
   for (const part of parts) cpSync(join(root, part), join(target, part), { recursive: true });
 }

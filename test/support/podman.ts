@@ -20,10 +20,13 @@ const TOOLS = { podman: "podman", conmon: "conmon", runc: "runc", netavark: "net
 export class Podman implements AsyncDisposable {
   readonly folder: string;
   readonly #storage: string;
+  /** What runs. podman remembers the place with its storage, and takes no other. */
+  readonly #state: string;
 
   private constructor(folder: string, storage: string) {
     this.folder = folder;
     this.#storage = storage;
+    this.#state = `${storage}.state`;
   }
 
   /** `storage`: a folder of images that stay, for builds whose layers are worth keeping. Default: of the test's own. */
@@ -49,7 +52,7 @@ export class Podman implements AsyncDisposable {
   }
 
   #script(): string {
-    const places = [`--root=${this.#storage}`, `--runroot=${this.folder}/run`, `--tmpdir=${this.folder}/tmp`];
+    const places = [`--root=${this.#storage}`, `--runroot=${this.#state}/run`, `--tmpdir=${this.#state}/tmp`];
     return [
       "#!/bin/sh",
       `CONTAINERS_CONF=${this.folder}/containers.conf exec /usr/bin/podman ${places.join(" ")} "$@"`,
@@ -81,10 +84,10 @@ export class Podman implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.tried(["rm", "--all", "--force", "--time=0"]);
     // What has watched the containers ends a moment after them.
-    await eventually("the end of podman's processes", () => processesOf(this.folder).length === 0);
+    await eventually("the end of podman's processes", () => processesOf(this.#state).length === 0);
     // The store of layers is mounted on itself.
     execFileSync("sh", ["-c", `! mountpoint -q "$1" || umount "$1"`, "sh", `${this.#storage}/overlay`]);
-    rmSync(this.folder, { recursive: true, force: true });
+    for (const folder of [this.#state, this.folder]) rmSync(folder, { recursive: true, force: true });
   }
 }
 
