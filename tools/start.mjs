@@ -1,4 +1,5 @@
-// `npm start`: the quickstart in this checkout, with directories of its own, and what to try next.
+// `npm start`: the quickstart in this checkout, with directories of its own, and what to try next. `npm start -- chat` and
+// `npm start -- canary` are other examples.
 //
 // The daemon runs in a session of its own, so that a Ctrl-C in the terminal reaches this process only and is passed
 // on once; npm passes on what the terminal has sent already.
@@ -14,8 +15,43 @@ import { fileURLToPath } from "node:url";
 const READY_DEADLINE_MS = 60_000;
 const SAME_SIGNAL_MS = 1_000;
 const URL_OF_THE_SERVICE = "http://127.0.0.1:8080/";
+
+/** What to try, each in a second terminal, and what has to run beside the daemon. */
+const EXAMPLES = {
+  quickstart: {
+    tries: [
+      [`curl ${URL_OF_THE_SERVICE}`],
+      ["bin/handoffctl deploy web 2 --detach", "a new generation, proved before anybody meets it"],
+      ["bin/handoffctl status", "both generations, and who gets the connections"],
+      [`curl ${URL_OF_THE_SERVICE}`],
+      ["bin/handoffctl rollback web", "within 30 s nothing has to be started for that"],
+    ],
+  },
+  chat: {
+    tries: [
+      [`# open ${URL_OF_THE_SERVICE} in two windows, and say something`],
+      ["bin/handoffctl deploy web 2", "the windows keep their connections"],
+    ],
+  },
+  canary: {
+    beside: (home) => [
+      "prometheus",
+      "--config.file=examples/canary/prometheus.yml",
+      `--storage.tsdb.path=${home}/prometheus`,
+      "--web.listen-address=127.0.0.1:9090",
+      "--log.level=error",
+    ],
+    tries: [
+      [`while sleep 0.05; do curl -s ${URL_OF_THE_SERVICE}; done`, "users, in a third terminal"],
+      ["bin/handoffctl deploy web 2", "5 %, 50 %, all: Prometheus finds nothing"],
+      ["bin/handoffctl deploy web 3-faulty", "goes back by itself"],
+    ],
+  },
+};
+
 const root = fileURLToPath(new URL("..", import.meta.url));
-const home = join(tmpdir(), `handoffd-quickstart-${process.getuid()}`);
+const [name = "quickstart"] = process.argv.slice(2);
+const home = join(tmpdir(), `handoffd-${name}-${process.getuid()}`);
 const runtime = join(home, "run");
 const state = join(home, "state");
 const socket = join(runtime, "admin.sock");
@@ -68,30 +104,45 @@ async function announce(over) {
 }
 
 function whatToTry() {
+  const lines = EXAMPLES[name].tries.map(([line, why]) =>
+    why === undefined ? `  ${line}` : `  ${line.padEnd(36)}   ${why}`,
+  );
   return `
 handoffd is ready. In a second terminal, in this folder:
 
-  curl ${URL_OF_THE_SERVICE}
   export HANDOFFD_SOCKET=${socket}
-  bin/handoffctl deploy web 2 --detach   a new generation, proved before anybody meets it
-  bin/handoffctl status                  both generations, and who gets the connections
-  curl ${URL_OF_THE_SERVICE}
-  bin/handoffctl rollback web            within 30 s nothing has to be started for that
+${lines.join("\n")}
 
 Ctrl-C here ends it.
 `;
 }
 
+/** Ends with the daemon. A daemon without it is of no use. */
+function startBeside(daemon) {
+  const [file, ...words] = EXAMPLES[name].beside?.(home) ?? [];
+  if (file === undefined) return;
+  const child = spawn(file, words, { cwd: root, stdio: ["ignore", "inherit", "inherit"], detached: true });
+  daemon.on("exit", () => child.kill());
+  child.on("error", () => {
+    console.error(`${file} is missing: apt-get install ${file}`);
+    daemon.kill();
+  });
+}
+
 async function main() {
+  if (!Object.hasOwn(EXAMPLES, name)) {
+    throw new Error(`there is no example "${name}": ${Object.keys(EXAMPLES).join(", ")}`);
+  }
   for (const folder of [home, runtime, state]) privateFolder(folder);
   buildWhatIsMissing();
 
-  const daemon = spawn(join(root, "bin/handoffd"), ["run", "-c", "examples/quickstart/handoffd.yaml"], {
+  const daemon = spawn(join(root, "bin/handoffd"), ["run", "-c", `examples/${name}/handoffd.yaml`], {
     cwd: root,
     env: { ...process.env, RUNTIME_DIRECTORY: runtime, STATE_DIRECTORY: state },
     stdio: ["ignore", "inherit", "inherit"],
     detached: true,
   });
+  startBeside(daemon);
   const over = new AbortController();
   const ended = new Promise((resolve, reject) => {
     daemon.on("error", reject);

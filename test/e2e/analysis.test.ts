@@ -47,7 +47,7 @@ describe.skipIf(!hasPrometheus)("a real Prometheus that scrapes the example appl
 
   function configuration(analysis: Config): Config {
     return oneService({
-      command: [process.execPath, `${root}/examples/canary/server.js`],
+      command: ["python3", `${root}/examples/canary/server.py`],
       environment: { METRICS_TARGETS: targets },
       version: "1",
       verify: [{ http: { path: "/healthz", expect: 200, count: 5 } }],

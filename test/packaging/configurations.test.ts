@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -49,6 +49,21 @@ describe("the configurations that people copy", () => {
     const config = load(join(root, "examples/canary/handoffd.yaml"));
     expect(config.warnings).toEqual([]);
     expect(config.services[0]?.deploy).toMatchObject({ strategy: "canary", analysis: { max: 0.05 } });
+  });
+
+  it("include a chat that the daemon takes without a remark", () => {
+    expect(load(join(root, "examples/chat/handoffd.yaml")).warnings).toEqual([]);
+  });
+
+  it("stand in the index of the examples, each with a test that is there", () => {
+    const index = readFileSync(join(root, "examples/README.md"), "utf8");
+    const named = [...index.matchAll(/^\| \[([\w-]+)\]\(\1\)/gmu)].map(([, name]) => name);
+    const folders = readdirSync(join(root, "examples"), { withFileTypes: true }).filter((one) =>
+      one.isDirectory(),
+    );
+    expect(named.sort()).toEqual(folders.map(({ name }) => name).sort());
+    for (const [, path = ""] of index.matchAll(/`(test\/[^`]+)`/gu))
+      expect(existsSync(join(root, path))).toBe(true);
   });
 
   it("include one for containers that the daemon takes without a remark", () => {
