@@ -268,7 +268,10 @@ export class Instances {
       record,
       {
         onNotify: (message) => {
-          if (instance.notices.hear(message, Date.now())) this.#hooks.onChange();
+          const asksForMore = instance.notices.hear(message, Date.now());
+          // While it serves there is nothing that the next daemon would have to wait for.
+          if (asksForMore && (instance.state === "starting" || instance.state === "draining"))
+            this.#hooks.onChange();
           if (message.get("READY") === "1") this.#hooks.onReadySaid(instance);
           else if (message.get("STOPPING") === "1") this.#withdraw(instance);
         },

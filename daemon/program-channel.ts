@@ -8,11 +8,11 @@
  * Nothing depends on it but where connections go: a program that breaks the protocol, says too much, or does not read, loses the
  * channel and is served on.
  */
+import { Allowance } from "../handoff/allowance.ts";
 import type { Channel, Received } from "../handoff/channel.ts";
 import type { CodedError } from "../handoff/coded-error.ts";
 import { launchFailureOf } from "../handoff/launch.ts";
 import type { Said } from "../handoff/messages.ts";
-import { Allowance } from "./allowance.ts";
 
 /** A TOOK of 256 connections whose listener has the longest name is 22 KiB. */
 const LONGEST_MESSAGE = 32 * 1024;

@@ -3,9 +3,10 @@
  * sender's pid, since tools such as systemd-notify speak from a short-lived child.
  */
 import { chmodSync, chownSync, rmSync } from "node:fs";
+import { Allowance } from "./allowance.ts";
 import { hasCode } from "./coded-error.ts";
 import { Descriptor } from "./descriptor.ts";
-import { native, type NativePoll, SCM_MAX_FD } from "./native.ts";
+import { native, type NativePoll, type ReceivedMessage, SCM_MAX_FD } from "./native.ts";
 
 /** The assignments of one message, in order. Lines that are no assignment are left out (sd_notify(3)). */
 export function parseNotification(bytes: Uint8Array): ReadonlyMap<string, string> {
@@ -48,6 +49,19 @@ function storeRequestOf(
 
 const buffer = new Uint8Array(64 * 1024);
 
+/** In a turn of the loop, however many come meanwhile: as many as the kernel lets wait by default (net.unix.max_dgram_qlen). */
+const MOST_IN_A_TURN = 10;
+/**
+ * How much of this process' time one socket may take, in milliseconds: so much at once, and so much in a second from then on. Who has
+ * taken more is not read for as long as it takes; its messages wait in the socket, and then its sender.
+ */
+const BURST_MS = 2_000;
+const MS_PER_SECOND = 50;
+/** One message counts for no more: what the machine was slow at is not its sender's. */
+const MOST_CHARGED_MS = 100;
+/** And what is written down or said aloud for no less: a program has few occasions for it. */
+const COST_OF_RECORD_MS = 5;
+
 type OnMessage = (message: ReadonlyMap<string, string>) => void;
 /** Nothing is read before it is done. Must not reject. */
 type OnStore = (request: StoreRequest) => Promise<void>;
@@ -60,8 +74,11 @@ export class NotifySocket {
   readonly #poll: NativePoll;
   readonly #onMessage: OnMessage;
   readonly #onStore: OnStore;
+  readonly #allowance = new Allowance(BURST_MS, MS_PER_SECOND, performance.now());
   /** A request is under way: what comes after it waits in the socket. */
   #isBusy = false;
+  /** Until it may take more of this process' time. */
+  #rest: NodeJS.Timeout | null = null;
 
   private constructor(path: string, descriptor: Descriptor, onMessage: OnMessage, onStore: OnStore) {
     this.path = path;
@@ -69,8 +86,7 @@ export class NotifySocket {
     this.#onMessage = onMessage;
     this.#onStore = onStore;
     this.#poll = new native.Poll(descriptor.fd, () => this.#read());
-    this.#poll.start();
-    this.#poll.unref();
+    this.#review();
   }
 
   /** Binds a new socket at `path`, which only `owner` (and root) can write to. A leftover at that path is replaced. */
@@ -109,13 +125,26 @@ export class NotifySocket {
   }
 
   close(): void {
+    if (this.#rest !== null) clearTimeout(this.#rest);
     this.#poll.close();
     this.#descriptor.close();
     rmSync(this.path, { force: true });
   }
 
+  get #isRead(): boolean {
+    return this.#descriptor.open && !this.#isBusy && this.#rest === null;
+  }
+
+  #review(): void {
+    if (!this.#descriptor.open) return;
+    if (this.#isRead) {
+      this.#poll.start();
+      this.#poll.unref();
+    } else this.#poll.stop();
+  }
+
   #read(): void {
-    while (this.#descriptor.open && !this.#isBusy) {
+    for (let count = 0; count < MOST_IN_A_TURN && this.#isRead; count++) {
       let received;
       try {
         received = native.receiveMessage(this.#descriptor.fd, buffer, SCM_MAX_FD);
@@ -124,33 +153,52 @@ export class NotifySocket {
         throw error;
       }
       if (received === null) return;
-      const descriptors = received.descriptors.map((fd) => new Descriptor(fd));
-      const message = parseNotification(buffer.subarray(0, received.length));
-      const request = storeRequestOf(message, descriptors, received.descriptorsTruncated);
-      try {
-        this.#onMessage(message);
-      } finally {
-        // After the message has had its effect: that is also the answer to BARRIER=1 (sd_notify_barrier(3)), whose sender waits until
-        // the other end of its pipe is closed.
-        if (request === null) closeAll(descriptors);
-        else void this.#store(request, descriptors);
-      }
+      this.#hear(received);
     }
   }
 
-  async #store(request: StoreRequest, descriptors: readonly Descriptor[]): Promise<void> {
+  #hear({ length, descriptors: numbers, descriptorsTruncated }: ReceivedMessage): void {
+    const began = performance.now();
+    const descriptors = numbers.map((fd) => new Descriptor(fd));
+    const message = parseNotification(buffer.subarray(0, length));
+    const request = storeRequestOf(message, descriptors, descriptorsTruncated);
+    const isRecord = request !== null || message.has("STOPPING");
+    try {
+      this.#onMessage(message);
+    } finally {
+      // After the message has had its effect: that is also the answer to BARRIER=1 (sd_notify_barrier(3)), whose sender waits until
+      // the other end of its pipe is closed.
+      if (request === null) {
+        closeAll(descriptors);
+        this.#charge(began, isRecord);
+      } else void this.#store(request, descriptors, began);
+    }
+  }
+
+  async #store(request: StoreRequest, descriptors: readonly Descriptor[], began: number): Promise<void> {
     this.#isBusy = true;
-    this.#poll.stop();
+    this.#review();
     try {
       await this.#onStore(request);
     } finally {
       closeAll(descriptors);
       this.#isBusy = false;
-      if (this.#descriptor.open) {
-        this.#poll.start();
-        this.#poll.unref();
-      }
+      this.#charge(began, true);
     }
+  }
+
+  #charge(began: number, isRecord: boolean): void {
+    const now = performance.now();
+    const cost = Math.min(now - began, MOST_CHARGED_MS) + (isRecord ? COST_OF_RECORD_MS : 0);
+    const restMs = this.#allowance.charge(cost, now);
+    if (restMs > 0 && this.#descriptor.open) {
+      this.#rest = setTimeout(() => {
+        this.#rest = null;
+        this.#review();
+      }, restMs);
+      this.#rest.unref();
+    }
+    this.#review();
   }
 }
 

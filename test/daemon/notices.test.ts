@@ -13,6 +13,14 @@ test("the later of two extensions holds, and is told once", () => {
   expect(notices.extendedTo).toBe(0);
 });
 
+test("an extension that grows by less than a second is given, and not told again", () => {
+  const notices = new Notices();
+  const second = words("EXTEND_TIMEOUT_USEC=1000000");
+  const told = Array.from({ length: 3000 }, (_, now) => now).filter((now) => notices.hear(second, now));
+  expect(told).toEqual([0, 1000, 2000]);
+  expect(notices.extendedTo).toBe(3999);
+});
+
 test.each(["", "-1", "1.5", "1s", "99999999999999999999", " 1"])("%j extends nothing", (microseconds) => {
   const notices = new Notices();
   expect(notices.hear(words(`EXTEND_TIMEOUT_USEC=${microseconds}`), 1000)).toBe(false);

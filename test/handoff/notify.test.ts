@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Descriptor } from "../../handoff/descriptor.ts";
 import { native } from "../../handoff/native.ts";
 import { NotifySocket, parseNotification, type StoreRequest } from "../../handoff/notify.ts";
-import { environment, start } from "../support/processes.ts";
+import { environment, eventually, start } from "../support/processes.ts";
 import { expectTableUnchanged, readable } from "./native-support.ts";
 
 expectTableUnchanged();
@@ -168,6 +168,39 @@ describe("the socket", () => {
       expect(native.isHungUp(barrier.fd)).toBe(true);
       expect(native.isSameFile(taken.fd, file.fd)).toBe(true);
       expect(request.descriptors[1]?.open).toBe(false);
+    });
+  });
+
+  describe("that is written to without end", () => {
+    /** Whoever says `text` says it again as soon as it is heard. Returns how often it was. */
+    function flood(text: string): () => number {
+      let said = 0;
+      const again = (): void => {
+        if (++said < 10_000) send(text);
+      };
+      opened.push(NotifySocket.open(path, null, again));
+      send(text);
+      return () => said;
+    }
+
+    const turns = async (count: number): Promise<void> => {
+      for (let turn = 0; turn < count; turn++) await new Promise(setImmediate);
+    };
+
+    it("lets everything else have its turn", async () => {
+      const said = flood("STATUS=x");
+      await turns(3);
+      expect(said()).toBeGreaterThan(0);
+      expect(said()).toBeLessThanOrEqual(30);
+    });
+
+    it("is not read for a while once it has had its time, and then it is again", async () => {
+      const said = flood("STOPPING=1");
+      await turns(300);
+      const before = said();
+      expect(before).toBeGreaterThan(100);
+      expect(before).toBeLessThan(500);
+      await eventually("one more", () => said() > before);
     });
   });
 
