@@ -49,6 +49,8 @@ export class ProgramChannel {
   readonly #now: () => number;
   #record: SaidRecord;
   #failure: CodedError | null = null;
+  /** It may not have failed to start any more. */
+  #hasSpoken: boolean;
 
   /** Takes ownership of the channel. `now`: milliseconds of a clock that is never set back. */
   constructor(
@@ -61,6 +63,7 @@ export class ProgramChannel {
     this.#record = record;
     this.#hooks = hooks;
     this.#now = now;
+    this.#hasSpoken = record.kinds.length > 0;
     this.#allowance = new Allowance(BURST, PER_SECOND, now());
     this.listen();
   }
@@ -131,12 +134,15 @@ export class ProgramChannel {
 
   #hear({ message, descriptors }: Received): void {
     for (const descriptor of descriptors) descriptor.close();
-    if (message.type === "fail") {
+    const isFirst = !this.#hasSpoken;
+    this.#hasSpoken = true;
+    if (message.type === "fail" && isFirst) {
       // The launcher's: the program has never run.
       this.#failure = launchFailureOf(message);
       return;
     }
     if (
+      message.type === "fail" ||
       message.type === "ack" ||
       message.type === "join" ||
       message.type === "ok" ||

@@ -24,6 +24,8 @@ interface Waiter {
 /** A frame of ours never comes near this; a longer message is a violation. */
 const LONGEST_MESSAGE = 256 * 1024;
 const buffer = new Uint8Array(LONGEST_MESSAGE);
+/** A queue has fewer: each message takes some 800 bytes of net.core.wmem_default, which is 208 KiB. */
+const MOST_WAITING = 1_000;
 
 export class Channel implements Disposable {
   readonly #descriptor: Descriptor;
@@ -79,9 +81,12 @@ export class Channel implements Disposable {
     if (this.open && this.#waiter === null) this.#poll.stop();
   }
 
-  /** Hands over all that waits already: what was said before something else that is known by now. Only for who listens. */
+  /**
+   * Hands over what waits already: what was said before something else that is known by now. Only for who listens. What comes meanwhile
+   * is not waited for, however much comes.
+   */
   catchUp(): void {
-    while (this.#hear !== null && this.open && this.#readable());
+    for (let left = MOST_WAITING; left > 0 && this.#hear !== null && this.open && this.#readable(); left--);
   }
 
   /** Sends one frame with duplicates of `descriptors`, which stay the caller's. Throws a CodedError. */

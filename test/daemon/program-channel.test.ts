@@ -15,6 +15,7 @@ expectTableUnchanged();
 const frame = (type: number, ...fields: Field[]): Uint8Array => encodeFrame({ type, flags: 0, fields });
 const HELLO = frame(6, textField(11, "http/web"));
 const WANT = frame(8);
+const FAIL = failFrame("exec", 2, "node");
 const MOVED = frame(10, u32Field(3, 5), u32Field(14, 1));
 /** 256 connections, of no listener. */
 const TOOK = frame(9, ...Array<Field>(256).fill({ key: 13, value: new Uint8Array(12) }));
@@ -87,7 +88,7 @@ it.each([
   ["before its end is known", true],
   ["together with its end", false],
 ])("a launcher that fails says why, %s", (_, isEarly) => {
-  says(failFrame("exec", 2, "node"));
+  says(FAIL);
   if (isEarly) program.catchUp();
   expect(program.end()).toMatchObject({ code: "LAUNCH_FAILED", details: { step: "exec" } });
   expect(said).toEqual([]);
@@ -125,6 +126,8 @@ describe("a program loses its channel, and nothing else happens, when", () => {
   it.each<[string, readonly Uint8Array[], string]>([
     ["it says what a launcher says", [frame(5)], 'a program said "join"'],
     ["it says what only we say", [frame(7)], "unknown type 7"],
+    ["it says twice that it could not be started", [FAIL, FAIL], 'a program said "fail"'],
+    ["it says that it could not be started, and has spoken", [HELLO, FAIL], 'a program said "fail"'],
     ["it says nonsense", [new Uint8Array(100).fill(7)], "HOF1"],
     ["it is long-winded", [frame(8, textField(99, "x".repeat(33 * 1024)))], "too long"],
     [

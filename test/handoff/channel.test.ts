@@ -34,6 +34,17 @@ function peerHears(): number | null {
   return native.receiveMessage(peer.fd, new Uint8Array(1000), 0)?.length ?? null;
 }
 
+it("hears what waits, and not without end what comes meanwhile", () => {
+  let heard = 0;
+  const again = (): void => {
+    if (++heard < 10_000) says(OK);
+  };
+  channel.listen(again, 1000, () => undefined);
+  says(OK);
+  channel.catchUp();
+  expect(heard).toBe(1000);
+});
+
 describe("receive()", () => {
   it("gives messages in their order, one at a time, with their descriptors", async () => {
     const nothing = openSync("/dev/null", "r");
