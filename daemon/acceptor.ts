@@ -66,6 +66,9 @@ async function run(
     name: own.listener.name,
     fd: own.listener === listener ? slot.fd : own.slot.fd,
   }));
+  // As every process of its generation has them.
+  await current.store.begin();
+  offers.push(...current.store.offers);
   const variables = {
     HANDOFF_SERVICE: config.name,
     HANDOFF_GENERATION: String(current.number),

@@ -64,6 +64,7 @@ export class ApplicationStore {
   #all: Stored[] = [];
   #lastId: number;
   #isOver = false;
+  #beginning: Promise<void> | null = null;
 
   /** `store`: an earlier daemon's is complete after `resume`; undefined in a snapshot of an earlier version. */
   constructor(
@@ -107,8 +108,12 @@ export class ApplicationStore {
     }
   }
 
-  /** Before the first process is started, and once: begins with what the generation before has, as far as there is room. */
-  async begin(): Promise<void> {
+  /** To be called before a process is started: the first time it begins with what the generation before has, as far as there is room. */
+  begin(): Promise<void> {
+    return (this.#beginning ??= this.#inherit());
+  }
+
+  async #inherit(): Promise<void> {
     if (this.#heirOf === null) return;
     const before = this.#hooks.storeOf(this.#heirOf);
     const living = before === null ? [] : before.#living;

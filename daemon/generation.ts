@@ -253,7 +253,6 @@ export class Generation {
   }
 
   async #startInstances(): Promise<void> {
-    if (this.#instances.all.length > 0) await this.store.begin();
     await this.#instances.start();
     this.#watchReadiness();
   }

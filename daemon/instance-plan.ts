@@ -24,10 +24,11 @@ export function planOf(member: Planned, signal: () => AbortSignal, surroundings:
     specification: (extra) =>
       specificationFor(config, version, config.command, { ...variables, ...extra }, true),
     identity: () => accountOf(config).identity,
-    offers: () => [
-      ...member.placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd })),
-      ...member.store.offers,
-    ],
+    offers: async () => {
+      await member.store.begin();
+      const slots = member.placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd }));
+      return [...slots, ...member.store.offers];
+    },
     output: config.output,
     notifyFolder: join(surroundings.runtime, "notify"),
     external: config.external === null ? null : externalPlanOf(member, signal, surroundings),

@@ -53,7 +53,7 @@ export interface InstancePlan {
   readonly specification: (extra: Readonly<Record<string, string>>) => LaunchSpecification;
   /** Who the process is; null: the daemon's own user. */
   readonly identity: () => LaunchSpecification["identity"];
-  readonly offers: () => readonly Offer[];
+  readonly offers: () => Promise<readonly Offer[]>;
   readonly output: OutputConfig;
   /** Absolute: where the notify sockets are. */
   readonly notifyFolder: string;
@@ -221,7 +221,7 @@ export class Instance {
       const owner = arrival ?? specification.identity;
       this.#notify = this.#openNotify(owner);
       await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
-      const offers = this.#plan.offers();
+      const offers = await this.#plan.offers();
       const began = performance.now();
       const written = output.descriptor?.fd;
       const standard = [this.#surroundings.devNull, written ?? 1, written ?? 2] as const;

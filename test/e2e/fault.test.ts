@@ -26,6 +26,8 @@ test(
 // Where a death is most delicate, always; then others.
 const ALWAYS = [
   "deploy.weigh.before",
+  "deploy.fallBack.after",
+  "hold.weigh.after",
   "drain.recorded",
   "drain.signalled",
   "upgrade.entered",

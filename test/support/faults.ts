@@ -109,7 +109,11 @@ export class FaultStage implements AsyncDisposable {
     try {
       const environment = { ...given?.environment, HANDOFFD_FAULT_POINTS: file };
       const daemon = await startDaemon({ config, ...given, environment });
-      return new FaultStage(daemon, config, file, store);
+      const stage = new FaultStage(daemon, config, file, store);
+      // Before the first end: what that loses would be the measure of all the others.
+      const wrong = await stage.#check();
+      if (wrong.length > 0) throw new Error(wrong.join("\n"));
+      return stage;
     } catch (error) {
       await store?.[Symbol.asyncDispose]();
       throw error;
