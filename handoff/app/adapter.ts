@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import type { Parcel } from "./route.ts";
 import type { Arrived } from "./taker.ts";
+import { messageOf } from "../coded-error.ts";
 
 /** The drain, as an adapter sees it. */
 export interface Draining {
@@ -44,4 +45,32 @@ const LONGEST_KIND = 64;
 export function kindOf(protocol: string, listener: string): string | null {
   const kind = `${protocol}/${listener}`;
   return Buffer.byteLength(kind) <= LONGEST_KIND ? kind : null;
+}
+
+/** What an application says of a connection (`save`). Where it throws, or says no bytes, the connection stays: said once, in one line. */
+export class Saying<S> {
+  readonly #save: (socket: S) => Uint8Array | null;
+  readonly #complain: (what: string) => void;
+  #hasFailed = false;
+
+  constructor(save: (socket: S) => Uint8Array | null, complain: (what: string) => void) {
+    this.#save = save;
+    this.#complain = complain;
+  }
+
+  of(socket: S): Uint8Array | null {
+    try {
+      const state: unknown = this.#save(socket);
+      if (state === null || state instanceof Uint8Array) return state;
+      this.#failed("it returned neither bytes nor null");
+    } catch (error) {
+      this.#failed(messageOf(error));
+    }
+    return null;
+  }
+
+  #failed(why: string): void {
+    if (!this.#hasFailed) this.#complain(`connections stay here, since save() failed: ${why}`);
+    this.#hasFailed = true;
+  }
 }

@@ -2,7 +2,8 @@
  * The end of a program, politely: told to end it stops accepting, lets what is open move or finish, and then is gone.
  *
  *   serving ──signal──▶ draining ──nothing is open, every callback has returned──▶ ended
- *                          └──────────── its time is over ───────────────────────▶ ended (what is left is cut)
+ *                          └──────────── its time is over ───────────────────────▶ ended (what is left is cut; by the supervisor, if
+ *                                                                                         there is one)
  */
 import type { Adapter, Draining } from "./adapter.ts";
 import type { Moves } from "./moves.ts";
@@ -27,7 +28,7 @@ export interface Ending {
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export class Drain implements Draining {
-  readonly #adapters: readonly Adapter[];
+  readonly #adapters: Adapter[];
   readonly #complain: (what: string) => void;
   readonly #callbacks: DrainCallback[] = [];
   readonly #abort = new AbortController();
@@ -35,12 +36,13 @@ export class Drain implements Draining {
   #moves: Moves | null = null;
   #onEnd: Ending = () => undefined;
   #until = Infinity;
+  #isSupervised = false;
   #timer: NodeJS.Timeout | undefined;
   #running = 0;
   #checking = false;
 
   /** `complain` says on standard error what nobody else would learn. */
-  constructor(adapters: readonly Adapter[], complain: (what: string) => void) {
+  constructor(adapters: Adapter[], complain: (what: string) => void) {
     this.#adapters = adapters;
     this.#complain = complain;
   }
@@ -55,13 +57,27 @@ export class Drain implements Draining {
     else this.#run(callback);
   }
 
-  /** `timeoutMs`: when it is over, `onEnd` is called with what is left; Infinity: somebody else ends this process then. */
-  begin(moves: Moves, timeoutMs: number, now: number, onEnd: Ending): void {
+  /** One that comes late drains from the start. */
+  join(adapters: readonly Adapter[]): void {
+    this.#adapters.push(...adapters);
+    if (this.#state === "draining") for (const adapter of adapters) adapter.drain(this);
+  }
+
+  /**
+   * When `timeoutMs` is over, the callbacks are told; `onEnd` is called with what is left unless the process is `supervised`: whoever
+   * supervises it ends it then, and counts what that cuts.
+   */
+  begin(
+    moves: Moves,
+    { timeoutMs, supervised }: { readonly timeoutMs: number; readonly supervised: boolean },
+    onEnd: Ending,
+  ): void {
     if (this.#state !== "serving") return;
+    this.#isSupervised = supervised;
     this.#state = "draining";
     this.#moves = moves;
     this.#onEnd = onEnd;
-    this.#until = now + timeoutMs;
+    this.#until = performance.now() + timeoutMs;
     this.#arm();
     // Routes were made before the signal was sent: heard first, so that no connection is told to go that could move.
     moves.drain();
@@ -125,6 +141,7 @@ export class Drain implements Draining {
     if (this.remainingMs() > LONGEST_TIMER_MS) return;
     this.#timer = setTimeout(() => {
       if (this.remainingMs() > 0) this.#arm();
+      else if (this.#isSupervised) this.#abort.abort();
       else this.#end(this.#left());
     }, this.remainingMs());
   }

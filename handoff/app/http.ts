@@ -23,6 +23,9 @@ const NOTHING = new Uint8Array(0);
 /** The state of a connection on which nothing was ever said: the time in which its headers must come begins anew. */
 const FRESH = Uint8Array.of(1);
 
+/** A connection whose end of being busy gives no event (one of several pipelined requests, an upload behind its answer) is looked at again. */
+const ASK_AGAIN_MS = 250;
+
 /** Of node:http or node:https, whose servers have these in common, and no class. */
 export type HttpServer = NetServer & { readonly keepAliveTimeout: number };
 
@@ -35,7 +38,10 @@ export class HttpAdapter implements Adapter {
   readonly #candidates = new Set<Socket>();
   /** Of a drain: those that are on the way, and nobody's. */
   readonly #leaving = new WeakSet<Socket>();
+  /** Those that came between two requests: that they have said nothing here does not make them new. */
+  readonly #rested = new WeakSet<Socket>();
   #draining: Draining | null = null;
+  #again: NodeJS.Timeout | undefined;
   #idle: ReadonlySet<unknown> | null = null;
 
   /** `moves`: whether private parts of Node may be used, and the bytes on the wire are the server's own (no TLS). */
@@ -84,7 +90,18 @@ export class HttpAdapter implements Adapter {
       this.#candidates.delete(socket);
       if (!this.#leaving.has(socket) && isIdle(socket, this.#idleNow())) return this.#parcel(socket);
     }
+    this.#askAgain();
     return null;
+  }
+
+  #askAgain(): void {
+    if (this.#again !== undefined || this.#sockets.size === 0) return;
+    this.#again = setTimeout(() => {
+      this.#again = undefined;
+      this.retry();
+      this.#draining?.wake();
+    }, ASK_AGAIN_MS);
+    this.#again.unref();
   }
 
   /** Asked for once in a turn of the loop: it costs as much for one connection as for a thousand. */
@@ -109,11 +126,12 @@ export class HttpAdapter implements Adapter {
     this.#server.emit("connection", socket);
     if (state[0] === FRESH[0]) return;
     rest(socket);
+    this.#rested.add(socket);
     closeWhenIdle(socket, this.#server.keepAliveTimeout);
   }
 
   #parcel(socket: Socket): Parcel {
-    const isFresh = socket.bytesRead === 0;
+    const isFresh = socket.bytesRead === 0 && !this.#rested.has(socket);
     const timeout = socket.timeout ?? 0;
     this.#leaving.add(socket);
     stopReading(socket);

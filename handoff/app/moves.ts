@@ -25,6 +25,8 @@ export interface MoveCounts {
   readonly broken: number;
 }
 
+/** What a way brings may not take what is left, or refuse it: asked again at once, the daemon would make ways without end. */
+const WANT_AGAIN_MS = 1000;
 /** After the last change, so long until the daemon is told: it counts, and nothing depends on it. */
 const REPORT_MS = 20;
 
@@ -40,6 +42,7 @@ export class Moves {
   #wanting = false;
   #woken = false;
   #turn = 0;
+  #pause: NodeJS.Timeout | undefined;
   #report: NodeJS.Timeout | undefined;
   readonly #counts = { taken: 0, given: 0, returned: 0, broken: 0 };
   #told = { given: 0, failed: 0 };
@@ -102,12 +105,14 @@ export class Moves {
   /** Sends what can go now. */
   pump(): void {
     this.#woken = false;
-    if (!this.#draining || this.#off !== null) return;
+    if (!this.#draining) return;
+    // Also when the daemon has gone: it is in no way of what moves.
     for (const adapter of this.#adapters) this.#pumpOne(adapter);
     this.#wantIfNeeded();
   }
 
   end(): void {
+    clearTimeout(this.#pause);
     clearTimeout(this.#report);
     this.#tell();
     for (const route of this.#routes) route.close();
@@ -153,9 +158,14 @@ export class Moves {
 
   #wantIfNeeded(): void {
     const waits = this.#adapters.some(({ kind, left }) => kind !== null && left > 0 && !this.movable(kind));
-    if (!waits || this.#wanting) return;
+    if (!waits || this.#wanting || this.#pause !== undefined || this.#off !== null) return;
     this.#wanting = true;
     this.#channel?.want();
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined;
+      this.#wantIfNeeded();
+    }, WANT_AGAIN_MS);
+    this.#pause.unref();
   }
 
   #offered({ direction, kinds, descriptor }: Offered): void {
@@ -171,6 +181,11 @@ export class Moves {
       this.#takers.add(taker);
       return;
     }
+    this.#wanting = false;
+    if (!kinds.some((kind) => this.#find(kind) !== undefined)) {
+      descriptor.close();
+      return;
+    }
     const route = new Route(
       descriptor,
       kinds,
@@ -181,12 +196,16 @@ export class Moves {
       },
     );
     this.#routes.push(route);
-    this.#wanting = false;
     for (const adapter of this.#adapters) adapter.retry();
     this.wake();
   }
 
   #answered(): void {
+    // Who takes nothing any more is not kept waiting.
+    for (const route of this.#routes.filter((each) => each.settled && each.kinds.size === 0)) {
+      this.#routes.splice(this.#routes.indexOf(route), 1);
+      route.close();
+    }
     this.pump();
     if (this.settled) this.#onSettled();
   }

@@ -1,7 +1,7 @@
 /** The connections of a net.Server in a drain: they move with what the application says of them, or are its own to end. */
 import { Server as NetServer, type Socket } from "node:net";
-import { type Adapter, type Draining, kindOf } from "./adapter.ts";
-import { adopt } from "./private.ts";
+import { type Adapter, type Draining, kindOf, Saying } from "./adapter.ts";
+import { adopt, hasEnded } from "./private.ts";
 import { isLeaving, Quiet } from "./quiet.ts";
 import type { Parcel } from "./route.ts";
 import type { Arrived } from "./taker.ts";
@@ -26,16 +26,24 @@ export class NetAdapter implements Adapter {
   readonly listener: string;
   readonly #server: NetServer;
   readonly #mover: SocketMover | null;
+  readonly #saying: Saying<Socket> | null;
   readonly #sockets = new Set<Socket>();
   /** Of a drain: those that were not asked in this round. */
   #candidates = new Set<Socket>();
   #draining: Draining | null = null;
   #again: NodeJS.Timeout | undefined;
 
-  constructor(server: NetServer, listener: string, mover: SocketMover | null) {
+  /** `complain` says on standard error what nobody else would learn. */
+  constructor(
+    server: NetServer,
+    listener: string,
+    mover: SocketMover | null,
+    complain: (what: string) => void,
+  ) {
     this.#server = server;
     this.listener = listener;
     this.#mover = mover;
+    this.#saying = mover === null ? null : new Saying((socket: Socket) => mover.save(socket), complain);
     this.kind = mover === null ? null : kindOf("net", listener);
     server.on("connection", (socket: Socket) => this.#track(socket));
   }
@@ -101,9 +109,9 @@ export class NetAdapter implements Adapter {
       !socket.connecting &&
       socket.writableLength === 0 &&
       !socket.writableEnded &&
-      !socket.readableEnded &&
+      !hasEnded(socket) &&
       socket.readableEncoding === null;
-    const state = isFit ? (this.#mover?.save(socket) ?? null) : null;
+    const state = isFit ? (this.#saying?.of(socket) ?? null) : null;
     if (state === null || state.length + socket.readableLength > LONGEST_ITEM) return null;
     const quiet = new Quiet(socket);
     return {

@@ -31,6 +31,7 @@ interface PrivateSocket {
   /** The response that is pending. */
   readonly _httpMessage?: ServerResponse | null;
   readonly parser?: Parser | null;
+  readonly _readableState?: { readonly ended?: boolean };
   server?: Server;
   _server?: Server;
 }
@@ -53,6 +54,11 @@ export function stopReading(socket: Socket): void {
 export function startReading(socket: Socket): void {
   const { _handle: handle } = insideOf(socket);
   if (handle !== null && handle.reading !== false) handle.readStart();
+}
+
+/** Whether its client has said that it will say no more, also where the application has not read that far. */
+export function hasEnded(socket: Socket): boolean {
+  return insideOf(socket)._readableState?.ended !== false;
 }
 
 export function pendingResponse(socket: Socket): ServerResponse | null {
@@ -79,7 +85,8 @@ export function isIdle(socket: Socket, idle: ReadonlySet<unknown>): boolean {
     pendingResponse(socket) === null &&
     socket.writableLength === 0 &&
     !socket.writableEnded &&
-    !socket.readableEnded
+    socket.readableLength === 0 &&
+    !hasEnded(socket)
   );
 }
 

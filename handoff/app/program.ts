@@ -29,6 +29,7 @@ export class Program {
   readonly #finishes: (() => Promise<void>)[] = [];
   #moves: Promise<Moves> | null = null;
   #made: Moves | null = null;
+  #isAttending = false;
   readonly #options: ProgramOptions = {};
   #last: Promise<unknown> = Promise.resolve();
 
@@ -36,6 +37,12 @@ export class Program {
     this.#surroundings = takeSurroundings(environment, pid);
     this.#notifier = Notifier.find(environment);
     this.#drain = new Drain(this.#adapters, (what) => this.complain(what));
+  }
+
+  /** From here on a signal begins the drain, and its end is the process's: who only asks what was given has an end of its own. */
+  attend(): void {
+    if (this.#isAttending) return;
+    this.#isAttending = true;
     this.#listenToSignals();
   }
 
@@ -95,12 +102,13 @@ export class Program {
   /** `finish` is called when the last connection has gone. */
   async add(adapters: readonly Adapter[], finish: () => Promise<void>): Promise<void> {
     const moves = await this.moves();
-    this.#adapters.push(...adapters);
+    this.#drain.join(adapters);
     this.#finishes.push(finish);
     moves.hello();
   }
 
   onDrain(callback: DrainCallback): void {
+    this.attend();
     this.#drain.onDrain(callback);
   }
 
@@ -145,11 +153,10 @@ export class Program {
     const moves = this.#made ?? (await this.moves());
     if (this.#drain.state !== "serving") return;
     const { supervised, drainTimeoutMs } = this.#surroundings;
-    // A supervisor ends us when our time is over, and counts what that cuts.
     const own = this.#options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS;
     const timeoutMs = drainTimeoutMs ?? (supervised ? Infinity : own);
     void this.notify("STOPPING=1");
-    this.#drain.begin(moves, timeoutMs, performance.now(), (left) => void this.#end(moves, left));
+    this.#drain.begin(moves, { timeoutMs, supervised }, (left) => void this.#end(moves, left));
   }
 
   async #end(moves: Moves, left: number): Promise<void> {

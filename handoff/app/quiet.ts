@@ -21,6 +21,9 @@ export class Quiet {
   readonly #socket: Socket;
   readonly #writes: Write[] = [];
   readonly #timeout: number;
+  #length = 0;
+  /** The application was told to wait for "drain". */
+  #isFull = false;
   #ended = false;
   #isAsked = false;
 
@@ -63,6 +66,7 @@ export class Quiet {
     startReading(socket);
     // The stream waits for what it has asked for.
     if (this.#isAsked) socket._read(0);
+    if (this.#isFull && !socket.writableNeedDrain) process.nextTick(() => socket.emit("drain"));
   }
 
   #write(chunk: Uint8Array | string, encoding?: unknown, callback?: unknown): boolean {
@@ -72,7 +76,9 @@ export class Quiet {
         : Uint8Array.from(chunk);
     const then = typeof encoding === "function" ? encoding : callback;
     this.#writes.push({ bytes, callback: then as Write["callback"] });
-    return true;
+    this.#length += bytes.length;
+    this.#isFull ||= this.#length >= this.#socket.writableHighWaterMark;
+    return !this.#isFull;
   }
 
   #end(chunk?: unknown, encoding?: unknown): Socket {

@@ -7,7 +7,8 @@
  *
  * There is no time-out: a taker that hangs may still take it.
  */
-import type { Descriptor } from "../descriptor.ts";
+import { messageOf } from "../coded-error.ts";
+import { Descriptor } from "../descriptor.ts";
 import { FrameSocket, type Heard } from "./frames.ts";
 import {
   BYTES_PER_FRAME,
@@ -42,7 +43,10 @@ const RETRY_MS = 5;
 
 interface Outgoing {
   readonly bytes: Uint8Array;
+  /** The parcels' own: good for this turn of the loop, in which nothing can close them. */
   readonly descriptors: readonly number[];
+  /** Duplicates, where it had to wait: by then such a number may be another file's. */
+  owned: readonly Descriptor[];
 }
 
 export class Route {
@@ -112,7 +116,8 @@ export class Route {
     pieces.forEach((parts, index) => {
       const last = index === pieces.length - 1;
       // The descriptors come last: an unfinished sequence holds none, and dies with its sender.
-      this.#queue.push({ bytes: moveFrame(sequence, parts, !last), descriptors: last ? descriptors : [] });
+      const bytes = moveFrame(sequence, parts, !last);
+      this.#queue.push({ bytes, descriptors: last ? descriptors : [], owned: [] });
     });
     this.#flush();
   }
@@ -120,17 +125,30 @@ export class Route {
   /** The taker finds the end of it. To be called when all is settled. */
   close(): void {
     clearTimeout(this.#retry);
+    for (const { owned } of this.#queue.splice(0)) for (const each of owned) each.close();
     this.#socket.close();
   }
 
   #flush(): void {
     clearTimeout(this.#retry);
+    try {
+      this.#sendQueued();
+      for (const outgoing of this.#queue) own(outgoing);
+    } catch (error) {
+      // What the taker has not got is served here.
+      this.#ended(messageOf(error));
+    }
+  }
+
+  #sendQueued(): void {
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
       const length = next.bytes.length;
       if (this.#unanswered.length > 0 && this.#unansweredBytes + length > UNANSWERED_BYTES) return;
-      switch (this.#socket.send(next.bytes, next.descriptors)) {
+      const descriptors = next.owned.length > 0 ? next.owned.map(({ fd }) => fd) : next.descriptors;
+      switch (this.#socket.send(next.bytes, descriptors)) {
         case "sent":
           this.#queue.shift();
+          for (const each of next.owned) each.close();
           this.#unanswered.push(length);
           this.#unansweredBytes += length;
           break;
@@ -175,8 +193,9 @@ export class Route {
       }
       const late = parcel.taken();
       for (let at = 0; late !== null && at < late.length; at += BYTES_PER_FRAME) {
-        const bytes = lateFrame(sequence, index, late.subarray(at, at + BYTES_PER_FRAME));
-        this.#queue.push({ bytes, descriptors: [] });
+        const end = at + BYTES_PER_FRAME;
+        const bytes = lateFrame(sequence, index, late.subarray(at, end), end < late.length);
+        this.#queue.push({ bytes, descriptors: [], owned: [] });
       }
     });
     return true;
@@ -189,9 +208,15 @@ export class Route {
     this.close();
     const left = [...this.#parcels.values()].flat();
     this.#parcels.clear();
-    this.#queue.length = 0;
     this.#items = 0;
     for (const parcel of left) parcel.back();
     this.#onEnd(this, why);
   }
+}
+
+function own(outgoing: Outgoing): void {
+  if (outgoing.owned.length === outgoing.descriptors.length) return;
+  const owned: Descriptor[] = [];
+  outgoing.owned = owned;
+  for (const fd of outgoing.descriptors) owned.push(new Descriptor(native.duplicate(fd)));
 }

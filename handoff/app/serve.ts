@@ -30,6 +30,7 @@ export interface ServeOptions {
 
 export async function serveIn(program: Program, target: Target, options: ServeOptions): Promise<NetServer> {
   const { server, speaks, prepare, finish } = serverOf(target);
+  program.attend();
   program.configure({ drainTimeoutMs: options.drainTimeoutMs, exit: options.exit });
   await prepare();
   const inherited = program.claim(options.listener);
@@ -41,7 +42,8 @@ export async function serveIn(program: Program, target: Target, options: ServeOp
   }
   const moves = await program.canMove();
   const listener = inherited?.name ?? options.listener ?? "";
-  const adapters = [adapterOf(server, speaks, listener, moves, options.sockets ?? null)];
+  const complain = (what: string): void => program.complain(what);
+  const adapters = [adapterOf(server, speaks, listener, moves, options.sockets ?? null, complain)];
   if (options.webSockets !== undefined) {
     adapters.push(
       await webSocketAdapter(program, server, listener, moves && speaks === "http", options.webSockets),
@@ -60,6 +62,7 @@ function adapterOf(
   listener: string,
   moves: boolean,
   mover: SocketMover | null,
+  complain: (what: string) => void,
 ): Adapter {
   switch (speaks) {
     case "http":
@@ -68,7 +71,7 @@ function adapterOf(
     case "http2":
       return new Http2Adapter(server, listener);
     case "net":
-      return new NetAdapter(server, listener, moves ? mover : null);
+      return new NetAdapter(server, listener, moves ? mover : null, complain);
   }
 }
 
@@ -83,7 +86,7 @@ async function webSocketAdapter(
   const why = moves ? await whyNoWebSocketMoves(mover.server) : null;
   if (why !== null)
     program.complain(`web sockets are not moved to the next generation, they are told 1012: ${why}`);
-  return new WsAdapter(server, listener, mover, moves && why === null);
+  return new WsAdapter(server, listener, mover, moves && why === null, (what) => program.complain(what));
 }
 
 function whereOf(listen: ServeOptions["listen"]): ListenOptions {

@@ -38,6 +38,8 @@ export class Taker {
   readonly #takes: Takes;
   /** The parts of a sequence that goes on. */
   #begun: { readonly sequence: number; readonly parts: readonly Part[] } | null = null;
+  /** What was written late to the connections of a sequence, until it is whole: the new side's own words must not come in between. */
+  #late: Uint8Array[] = [];
   readonly #writers = new Map<number, readonly (((late: Uint8Array) => void) | null)[]>();
 
   /** Takes ownership of `descriptor`. */
@@ -69,8 +71,11 @@ export class Taker {
       return wrong ?? "an old instance does not answer";
     }
     if (message.type === "late") {
-      const writers = this.#writers.get(message.sequence);
-      writers?.[message.item]?.(message.bytes);
+      this.#late.push(message.bytes);
+      if (!message.more) {
+        this.#writers.get(message.sequence)?.[message.item]?.(concatenated(this.#late));
+        this.#late = [];
+      }
       return this.#answer(message.sequence, [], true) === "full" ? "it does not read its answers" : null;
     }
     return this.#moved(message, descriptors, lost);

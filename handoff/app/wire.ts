@@ -8,7 +8,7 @@
  *                                       ◀── TAKEN 8 (MORE)          the part has arrived
  *     MOVE 8  the rest + 1 fd                      ──▶
  *                                       ◀── TAKEN 8
- *     LATE 8  item 0: what was written meanwhile   ──▶              written to the client by the taker
+ *     LATE 8  item 0: what was written meanwhile   ──▶              written to the client by the taker, when it is whole (MORE)
  *                                       ◀── TAKEN 8 (MORE)
  *
  * Each frame has one answer, in order: so that the sender knows how much is under way.
@@ -45,7 +45,13 @@ export type PairMessage =
       readonly more: boolean;
       readonly refused: readonly number[];
     }
-  | { readonly type: "late"; readonly sequence: number; readonly item: number; readonly bytes: Uint8Array };
+  | {
+      readonly type: "late";
+      readonly sequence: number;
+      readonly more: boolean;
+      readonly item: number;
+      readonly bytes: Uint8Array;
+    };
 
 const NOTHING = new Uint8Array(0);
 
@@ -65,13 +71,14 @@ export function takenFrame(sequence: number, refused: readonly number[], more: b
   return encodeFrame({ type: TYPE.taken, flags: more ? MORE : 0, fields });
 }
 
-export function lateFrame(sequence: number, item: number, bytes: Uint8Array): Uint8Array {
+/** `more`: the next frame goes on with it. */
+export function lateFrame(sequence: number, item: number, bytes: Uint8Array, more: boolean): Uint8Array {
   const fields = [
     u32Field(KEY.sequence, sequence),
     u32Field(KEY.item, item),
     { key: KEY.bytes, value: bytes },
   ];
-  return encodeFrame({ type: TYPE.late, flags: 0, fields });
+  return encodeFrame({ type: TYPE.late, flags: more ? MORE : 0, fields });
 }
 
 /** The message in a frame, or a sentence that says why it is none. */
@@ -94,7 +101,7 @@ export function readPairFrame({ type, flags, fields }: Frame): PairMessage | str
       const item = rest[0]?.key === KEY.item ? asU32(rest[0]) : null;
       if (item === null || rest[1]?.key !== KEY.bytes || rest.length > 2)
         return "a LATE without ITEM and BYTES";
-      return { type: "late", sequence, item, bytes: rest[1].value };
+      return { type: "late", sequence, more, item, bytes: rest[1].value };
     }
     default:
       return `a frame of the unknown type ${type} between instances`;

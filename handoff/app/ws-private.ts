@@ -1,6 +1,7 @@
 /** The parts of the package ws that have no public name. `whyNoWebSocketMoves` tries them before anybody relies on them. */
 import type { EventEmitter } from "node:events";
 import { Socket } from "node:net";
+import { hasEnded } from "./private.ts";
 
 /** A WebSocket of ws, as far as it is needed here. */
 export interface WebSocket extends EventEmitter {
@@ -69,7 +70,7 @@ export function partialFrame(webSocket: WebSocket): Uint8Array | null {
     sender._bufferedBytes === 0 &&
     socket.writableLength === 0 &&
     !socket.destroyed &&
-    !socket.readableEnded;
+    !hasEnded(socket);
   return isBetween ? Buffer.concat(receiver._buffers) : null;
 }
 

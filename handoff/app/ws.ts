@@ -7,7 +7,7 @@
  */
 import { IncomingMessage } from "node:http";
 import type { Server as NetServer, Socket } from "node:net";
-import { type Adapter, type Draining, kindOf } from "./adapter.ts";
+import { type Adapter, type Draining, kindOf, Saying } from "./adapter.ts";
 import { adopt } from "./private.ts";
 import { isLeaving, Quiet } from "./quiet.ts";
 import type { Parcel } from "./route.ts";
@@ -50,6 +50,7 @@ export class WsAdapter implements Adapter {
   readonly listener: string;
   readonly #server: NetServer;
   readonly #mover: WebSocketMover;
+  readonly #saying: Saying<WebSocket>;
   /** Those that came from another generation. The others are the HTTP server's to count. */
   readonly #adopted = new Set<Socket>();
   readonly #begun = new WeakMap<WebSocket, Begun>();
@@ -58,16 +59,29 @@ export class WsAdapter implements Adapter {
   #draining: Draining | null = null;
   #again: NodeJS.Timeout | undefined;
 
-  /** `moves`: the private parts of ws are as they must be, and there is no TLS. */
-  constructor(server: NetServer, listener: string, mover: WebSocketMover, moves: boolean) {
+  /** `moves`: the private parts of ws are as they must be, and there is no TLS. `complain`: on standard error. */
+  constructor(
+    server: NetServer,
+    listener: string,
+    mover: WebSocketMover,
+    moves: boolean,
+    complain: (what: string) => void,
+  ) {
     this.#server = server;
     this.#mover = mover;
+    this.#saying = new Saying(
+      (socket) => (mover.save === undefined ? NOTHING : mover.save(socket)),
+      complain,
+    );
     this.listener = listener;
     this.kind = moves ? kindOf("ws", listener) : null;
     mover.server.on("connection", (socket: WebSocket, request: IncomingMessage) => {
       const { method = "GET", url = "/", rawHeaders: headers } = request;
       this.#begun.set(socket, { protocol: socket.protocol, method, url, headers });
-      if (this.#draining !== null) this.#consider(socket);
+      if (this.#draining === null) return;
+      this.#consider(socket);
+      this.#draining.wake();
+      this.#askAgain();
     });
   }
 
@@ -164,7 +178,7 @@ export class WsAdapter implements Adapter {
     const begun = this.#begun.get(webSocket);
     const ahead = partialFrame(webSocket);
     if (socket === null || begun === undefined || ahead === null || isLeaving(socket)) return null;
-    const own = this.#mover.save === undefined ? NOTHING : this.#mover.save(webSocket);
+    const own = this.#saying.of(webSocket);
     if (own === null) return null;
     const state = pack(begun, own);
     if (state.length + socket.readableLength + ahead.length > LONGEST_ITEM) return null;

@@ -67,6 +67,25 @@ describe("what moves", () => {
     close([slow, half, stream]);
   });
 
+  it("one with a second request behind the first, when both are answered", async () => {
+    await using generations = Generations.open();
+    const one = await generations.start(APP).ready();
+    const [client] = (await clients(1, generations.port)) as [Client];
+    expect(await client.ask()).toBe("v1");
+    const asked = client.ask(
+      "",
+      [300, 900].map((ms) => `GET /slow?ms=${ms} HTTP/1.1\r\nHost: x\r\n\r\n`),
+    );
+    // It has been heard when a later one is answered.
+    expect(await (await Client.open(generations.port)).ask()).toBe("v1");
+    await generations.replace(one, APP);
+    expect(await asked).toBe("v1");
+    await eventually("the second answer", () => client.text.split("x-version: v1").length === 3);
+    expect(await one.exit()).toEqual({ code: 0, signal: null });
+    expect(await client.ask()).toBe("v2");
+    close([client]);
+  });
+
   it("again and again, and leaves no descriptor behind", async () => {
     await using generations = Generations.open();
     const one = await generations.start(APP).ready();
@@ -99,12 +118,15 @@ describe("what moves", () => {
     await askAll(all);
     const two = await generations.replace(one, APP, options);
     await one.exit();
+    // Without having asked in between.
+    const three = await generations.replace(two, APP, options);
+    await two.exit();
     // The clock: one that has just come, and says nothing, is told 408 after that time.
     const silent = await Client.open(generations.port);
     await once(silent.socket, "close");
-    expect(tally(await askAll(all))).toEqual({ v2: 5 });
+    expect(tally(await askAll(all))).toEqual({ v3: 5 });
     close(all);
-    expect(two.errors).toEqual([]);
+    expect([...two.errors, ...three.errors]).toEqual([]);
   });
 });
 
@@ -178,6 +200,24 @@ it("one that is on its way is offered to nobody else, although another way is ma
   expect(await one.counts()).toMatchObject({ given: 50, returned: 0 });
   expect(tally(await askAll(all))).toEqual({ v2: 50 });
   close([...all, last]);
+});
+
+it("all of them also when the daemon goes in the middle", async () => {
+  await using generations = Generations.open();
+  const one = await generations.start(APP).ready();
+  const all = await clients(300, generations.port);
+  await askAll(all);
+  const two = await generations.start(APP).ready();
+  generations.route(one, two);
+  two.process.kill("SIGSTOP");
+  one.process.kill("SIGTERM");
+  await one.stopping();
+  one.channel.close();
+  two.process.kill("SIGCONT");
+  await one.exit();
+  expect(await one.counts()).toMatchObject({ given: 300, returned: 0 });
+  expect(tally(await askAll(all))).toEqual({ v2: 300 });
+  close(all);
 });
 
 describe("a death in the middle", () => {

@@ -153,6 +153,31 @@ describe("under systemd's socket activation", () => {
   });
 });
 
+it("who only asks what it was given ends as it likes", async () => {
+  await using generations = Generations.open();
+  const one = await generations.start("asks-only.mjs").ready();
+  const [client] = (await clients(1, generations.port)) as [Client];
+  client.socket.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  await eventually("the request", () => one.lines.includes("asked"));
+  one.process.kill("SIGTERM");
+  await eventually("its own end", () => one.notes.some((note) => note.get("STATUS") === "ending"));
+  await eventually("the answer", () => client.text.includes("late\n"));
+  expect(await one.exit()).toEqual({ code: 0, signal: null });
+});
+
+it("whose time is over under a supervisor is ended by that, which counts what it cuts, and not by itself", async () => {
+  await using generations = Generations.open();
+  const options = { environment: { HANDOFF_DRAIN_TIMEOUT_MS: "100" } };
+  const one = await generations.start("moves.mjs", options).ready();
+  const [client] = (await clients(1, generations.port)) as [Client];
+  client.socket.write("GET /stream?ms=1000 HTTP/1.1\r\nHost: x\r\n\r\n");
+  await once(client.socket, "data");
+  one.process.kill("SIGTERM");
+  await eventually("the whole answer", () => client.text.includes("end\n"));
+  close([client]);
+  expect(await one.exit()).toEqual({ code: 0, signal: null });
+});
+
 it("a Node whose private parts are other ones is found out at the start, and said three times", async () => {
   await using generations = Generations.open();
   const preload = `${folder}/another-node.cjs`;

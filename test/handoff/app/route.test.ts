@@ -1,5 +1,5 @@
 /** Both sides of a pair in one process, with files for connections: who owns what at each step, and what a death leaves to whom. */
-import { openSync } from "node:fs";
+import { openSync, readlinkSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Route, type Parcel } from "../../../handoff/app/route.ts";
 import { Taker, type Arrived } from "../../../handoff/app/taker.ts";
@@ -153,6 +153,32 @@ describe("a route", () => {
     expect(Buffer.concat(pieces).equals(state)).toBe(true);
   });
 
+  it("sends what had to wait, and not what has its number by then", async () => {
+    const state = new Uint8Array(BYTES_PER_FRAME);
+    const sent = (name: string): Parcel => parcel(name, { state });
+    const waiting = sent("c");
+    route.send([sent("a")]);
+    route.send([sent("b")]);
+    route.send([waiting]);
+    // The application has closed it, and opened something else.
+    native.close(waiting.fd);
+    expect(openSync("/etc/hostname", "r")).toBe(waiting.fd);
+    const received: string[] = [];
+    for (const sequence of [0, 1, 2]) {
+      const message = await eventually("a MOVE", () => {
+        const found = native.receiveMessage(taker.fd, new Uint8Array(64 * 1024), 253);
+        return found ?? undefined;
+      });
+      for (const fd of message.descriptors) {
+        received.push(readlinkSync(`/proc/self/fd/${fd}`));
+        native.close(fd);
+      }
+      answer(takenFrame(sequence, [], false));
+    }
+    await eventually("the answers", () => route.settled);
+    expect(received).toEqual(["/dev/null", "/dev/null", "/dev/null"]);
+  });
+
   it("tries again when the kernel has no room and no answer is to come", async () => {
     // The socket's buffer is full of what is not ours.
     const filler = encodeFrame({ type: 99, flags: 0, fields: [{ key: 1, value: new Uint8Array(20_000) }] });
@@ -230,7 +256,7 @@ describe("a taker", () => {
 
   it("puts a long one together, and gets what was written late to its place", async () => {
     begin();
-    late = Buffer.from("late words");
+    late = Buffer.from("late words".repeat(2 * BYTES_PER_FRAME));
     const state = Uint8Array.from({ length: 3 * BYTES_PER_FRAME + 5 }, (_, index) => index % 251);
     const unread = Uint8Array.from({ length: 2 * BYTES_PER_FRAME }, (_, index) => index % 13);
     route.send([parcel("long", { state, unread })]);
@@ -238,7 +264,8 @@ describe("a taker", () => {
     expect(arrived).toHaveLength(1);
     expect(Buffer.from(arrived[0]?.state ?? []).equals(state)).toBe(true);
     expect(Buffer.from(arrived[0]?.unread ?? []).equals(unread)).toBe(true);
-    expect(written).toEqual([["http/web", "late words"]]);
+    // At once: the new side's own words would come between the pieces.
+    expect(written.map(([kind, words]) => [kind, words.length])).toEqual([["http/web", late.length]]);
   });
 
   it("has what a dead sender has sent, although its answer reaches nobody", async () => {

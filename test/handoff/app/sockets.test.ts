@@ -1,6 +1,9 @@
 /** Raw sockets and web sockets go from one generation to the next while they speak, with their state and what was not read. */
-import { connect } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, expect, it, vi } from "vitest";
+import { NetAdapter } from "../../../handoff/app/net.ts";
+import { hasEnded } from "../../../handoff/app/private.ts";
 import { EchoClients } from "../../support/echo.ts";
 import { Generations, type Generation } from "../../support/generations.ts";
 import { eventually } from "../../support/processes.ts";
@@ -10,6 +13,7 @@ expectTableUnchanged();
 vi.setConfig({ testTimeout: 120_000 });
 
 const DEADLINE_MS = 60_000;
+const WANT = 8;
 
 async function moveOften(
   generations: Generations,
@@ -59,6 +63,91 @@ it("ws: one that compresses does not move, and is told 1012", async () => {
   await moveOften(generations, one, 1, environment);
   expect(await one.counts()).toMatchObject({ given: 0, returned: 0 });
   expect(await clients.stop()).toMatchObject({ closed: 5, corrupt: 0, codes: { 1012: 5 } });
+});
+
+it("net: where the application fails to say what is needed the connection stays, and that is said once", async () => {
+  await using generations = Generations.open();
+  const environment = { PROTOCOL: "net", SAVE_FAILS: "1" };
+  const one = await generations.start("echoes.mjs", { environment }).ready();
+  const clients = new EchoClients("net", generations.port, 3, 0);
+  await clients.started();
+  await generations.replace(one, "echoes.mjs", { environment });
+  const said = "handoffd/app: connections stay here, since save() failed: the application's own";
+  await eventually("the complaint", () => one.errors.length > 0, DEADLINE_MS);
+  expect(await clients.stop()).toMatchObject({ closed: 0, corrupt: 0 });
+  expect(await one.exit()).toEqual({ code: 0, signal: null });
+  expect(one.errors).toEqual([said]);
+});
+
+it("ws: who comes and takes no web sockets is not asked for again and again", async () => {
+  await using generations = Generations.open();
+  const options = { environment: { PROTOCOL: "ws" } };
+  const first = await generations.start("echoes.mjs", options).ready();
+  const clients = new EchoClients("ws", generations.port, 1, 0);
+  await clients.started();
+  const one = await generations.replace(first, "echoes.mjs", options);
+  await first.exit();
+  const two = await generations.replace(one, "moves.mjs");
+  const wants = (): number => one.said.filter(({ type }) => type === WANT).length;
+  const at: number[] = [];
+  for (let count = 1; count <= 3; count += 1) {
+    await eventually("WANT", () => wants() === count, DEADLINE_MS);
+    at.push(performance.now());
+    generations.route(one, two);
+  }
+  const [begun = 0, , ended = 0] = at;
+  expect(ended - begun).toBeGreaterThan(1500);
+  await clients.stop();
+  await one.exit();
+});
+
+it("net: what has ended at the client's side, and was not read to its end, stays", async () => {
+  const server = createServer({ allowHalfOpen: true }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const adapter = new NetAdapter(
+    server,
+    "web",
+    { save: () => new Uint8Array(1), restore: () => undefined },
+    () => expect.unreachable(),
+  );
+  const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  client.end("unread");
+  const [socket] = (await once(server, "connection")) as [Socket];
+  // As an application that is busy: Node reads on to a high-water mark, and nobody takes it out.
+  socket.on("readable", () => undefined);
+  await eventually("its end", () => hasEnded(socket));
+  adapter.drain({
+    movable: () => true,
+    wake: () => undefined,
+    changed: () => undefined,
+    remainingMs: () => 1e5,
+  });
+  expect(adapter.next()).toBeNull();
+  expect(String(socket.read())).toBe("unread");
+  socket.destroy();
+  client.destroy();
+  await once(server, "close");
+});
+
+it("ws: one whose handshake ends while the old generation drains goes on in the new one", async () => {
+  await using generations = Generations.open();
+  const environment = { PROTOCOL: "ws" };
+  const one = await generations.start("echoes.mjs", { environment }).ready();
+  const socket = connect(generations.port, "127.0.0.1");
+  let text = "";
+  socket.on("data", (data: Buffer) => (text += data.toString("latin1")));
+  // Its first request is answered: it is the first generation's.
+  socket.write("GET /first HTTP/1.1\r\nHost: x\r\n\r\n");
+  await eventually("an answer", () => text.includes("404"), DEADLINE_MS);
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
+  const two = await generations.replace(one, "echoes.mjs", { environment });
+  await one.stopping();
+  socket.write("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n");
+  await eventually("the handshake", () => text.includes(" 101 "), DEADLINE_MS);
+  expect(await one.exit()).toEqual({ code: 0, signal: null });
+  two.process.kill("SIGUSR2");
+  await eventually("the news of the new one", () => text.endsWith("\x81\x04news"), DEADLINE_MS);
+  socket.destroy();
 });
 
 describe("ws: what the old generation says to one that is on its way", () => {

@@ -55,7 +55,13 @@ describe("what is written is read", () => {
   it("of what was written late", () => {
     fc.assert(
       fc.property(u32, u32, bytes, (sequence, item, late) => {
-        expect(read(lateFrame(sequence, item, late))).toEqual({ type: "late", sequence, item, bytes: late });
+        expect(read(lateFrame(sequence, item, late, false))).toEqual({
+          type: "late",
+          sequence,
+          more: false,
+          item,
+          bytes: late,
+        });
       }),
     );
   });
