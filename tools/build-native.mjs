@@ -4,6 +4,8 @@
 //
 // HANDOFFD_HEADERS=package takes the package's even where Node's are there. make knows what is up to date. Where the npm
 // package has brought them, and they run here, nothing is built, unless with npm_config_build_from_source=true.
+//
+// --if-stale, as `npm run build` has it: only where a source is newer than what is there.
 import { spawnSync } from "node:child_process";
 import {
   copyFileSync,
@@ -12,6 +14,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
@@ -26,6 +29,17 @@ if (hasPrebuilt()) {
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+if (process.argv.includes("--if-stale") && !isStale()) process.exit();
+
+function isStale() {
+  const built = join(root, "build/Release/handoff.node");
+  const sources = readdirSync(join(root, "handoff/native")).map((name) => join("handoff/native", name));
+  const changed = (file) => statSync(join(root, file)).mtimeMs;
+  return (
+    !existsSync(built) || Math.max(...["binding.gyp", ...sources].map(changed)) > statSync(built).mtimeMs
+  );
+}
+
 const require = createRequire(import.meta.url);
 
 /** What node-gyp takes from Node's own common.gypi, reduced to what an addon on Linux needs. */
