@@ -56,3 +56,9 @@ test("those who watch cost the service's clients nothing", { timeout: 110_000 },
   const { code, said } = await soak("api-readers");
   expect({ code, said }).toMatchObject({ code: 0 });
 });
+
+test("a hundred deploys and ten upgrades leave nothing behind", { timeout: 110_000 }, async () => {
+  const { code, said, result } = await soak("endurance");
+  expect({ code, said }).toMatchObject({ code: 0 });
+  expect(result).toMatchObject({ deploys: 100, upgradeMs: { count: 10 } });
+});
