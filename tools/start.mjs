@@ -90,10 +90,13 @@ function isReady() {
 }
 
 /** Says what to try once the daemon is ready, or that it is not; nothing when it has ended before. */
-async function announce(over) {
+async function announce(daemon, over) {
   const deadline = performance.now() + READY_DEADLINE_MS;
   while (!over.aborted) {
-    if (await isReady()) return console.log(whatToTry());
+    if (await isReady()) {
+      startBeside(daemon);
+      return console.log(whatToTry());
+    }
     if (performance.now() > deadline) {
       return console.error(
         `not ready after ${READY_DEADLINE_MS / 1000} s: the log above says what it waits for`,
@@ -142,7 +145,6 @@ async function main() {
     stdio: ["ignore", "inherit", "inherit"],
     detached: true,
   });
-  startBeside(daemon);
   const over = new AbortController();
   const ended = new Promise((resolve, reject) => {
     daemon.on("error", reject);
@@ -159,7 +161,7 @@ async function main() {
   process.on("SIGTERM", () => passOn("SIGTERM"));
   process.on("SIGHUP", () => passOn("SIGTERM")); // the terminal has gone
 
-  const [code] = await Promise.all([ended, announce(over.signal)]);
+  const [code] = await Promise.all([ended, announce(daemon, over.signal)]);
   return code;
 }
 

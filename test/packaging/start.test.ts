@@ -85,6 +85,39 @@ describe("npm start", () => {
     expect(await exited).toEqual([7, null]);
   });
 
+  it("starts another example in a folder of its own, with what runs beside it and ends with it", async () => {
+    const beside = join(checkout, "bin/prometheus");
+    writeFileSync(
+      beside,
+      `#!/bin/sh\ntrap 'echo prometheus ends; exit' TERM\necho "$@"\nwhile sleep 0.05; do :; done\n`,
+    );
+    chmodSync(beside, 0o755);
+    const started = spawn(process.execPath, [join(checkout, "tools/start.mjs"), "canary"], {
+      env: environment({ PATH: `${join(checkout, "bin")}:${process.env["PATH"] ?? ""}` }),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    child = started;
+    const lines: string[] = [];
+    for await (const line of createInterface({ input: started.stdout })) {
+      lines.push(line);
+      if (line.includes("Ctrl-C")) started.kill("SIGINT");
+    }
+    const said = lines.join("\n");
+    expect(said).toContain("--config.file=examples/canary/prometheus.yml");
+    expect(said).toMatch(/export HANDOFFD_SOCKET=\S+\/handoffd-canary-\d+\/run\/admin\.sock$/m);
+    expect(said).toContain("told SIGINT 1 by run -c examples/canary/handoffd.yaml");
+    expect(lines.at(-1)).toBe("prometheus ends");
+  });
+
+  it("names the examples that there are", () => {
+    const { status, stderr } = spawnSync(process.execPath, [join(checkout, "tools/start.mjs"), "nope"], {
+      env: environment(),
+      encoding: "utf8",
+    });
+    expect(status).toBe(1);
+    expect(stderr).toBe('there is no example "nope": quickstart, chat, canary\n');
+  });
+
   it("ends with the daemon's own status when the daemon does not start", () => {
     const { status, stdout } = spawnSync(process.execPath, [join(checkout, "tools/start.mjs")], {
       env: environment({ FAILS: "1" }),

@@ -4,7 +4,18 @@
  * `npm ci` has put them. Layers stay, so that what has not changed is not built again.
  */
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { cache } from "./cache.ts";
 import { root } from "./paths.ts";
@@ -21,6 +32,7 @@ const STORAGE = join(cache, "images-1");
 
 /** Builds localhost/handoffd. Whoever asks disposes of the podman. */
 export async function imageBuilt(): Promise<Podman> {
+  mkdirSync(cache, { recursive: true });
   const podman = Podman.open(STORAGE);
   try {
     if ((await podman.tried(["image", "exists", BASE])).code !== 0) await makeBase(podman);
@@ -58,9 +70,28 @@ function found(program: string): string {
   return `${folder}/${program}`;
 }
 
+function setting(name: string): string {
+  return execFileSync("npm", ["config", "get", name], { cwd: root, encoding: "utf8" }).trim();
+}
+
+/** Whatever put the packages of this lock file into node_modules: from here on npm's cache has them all. */
+async function fillCache(): Promise<void> {
+  const lock = readFileSync(`${root}/package-lock.json`);
+  const mark = join(cache, `npm-${createHash("sha256").update(lock).digest("hex").slice(0, 16)}`);
+  if (existsSync(mark)) return;
+  const folder = mkdtempSync(join(cache, "npm-"));
+  try {
+    for (const name of ["package.json", "package-lock.json"]) cpSync(`${root}/${name}`, `${folder}/${name}`);
+    const words = ["ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"];
+    await run("npm", words, { cwd: folder, deadlineMs: MAKE_MS });
+    writeFileSync(mark, "");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 async function build(podman: Podman): Promise<void> {
-  const setting = (name: string): string =>
-    execFileSync("npm", ["config", "get", name], { cwd: root, encoding: "utf8" }).trim();
+  await fillCache();
   const npmrc = `${podman.folder}/npmrc`;
   writeFileSync(npmrc, `offline=true\ncache=/npm\nregistry=${setting("registry")}\nupdate-notifier=false\n`);
   const volumes = [`--volume=${setting("cache")}:/npm:O`, `--volume=${npmrc}:/usr/local/etc/npmrc:ro`];
