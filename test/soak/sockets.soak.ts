@@ -10,11 +10,13 @@ import { commandOf } from "../support/paths.ts";
 import { addressOf } from "../support/ports.ts";
 import { report, soakOptions } from "./report.ts";
 
-const { connections, slow, megabytes, least, every } = soakOptions({
+// They think for so long that the machine has time for a deploy within `every`.
+const { connections, slow, think, megabytes, least, every } = soakOptions({
   connections: 200,
-  slow: 20,
+  slow: 4,
+  think: 300,
   megabytes: 100,
-  least: 10,
+  least: 40,
   every: 500,
 });
 
@@ -37,8 +39,8 @@ test("sockets live through generations that change all the time", { timeout: 900
   });
   const status = await daemon.status();
   const clients = [
-    new EchoClients("net", addressOf(status, "raw").port, connections, slow),
-    new EchoClients("ws", addressOf(status, "web").port, connections, slow),
+    new EchoClients("net", addressOf(status, "raw").port, connections, slow, think),
+    new EchoClients("ws", addressOf(status, "web").port, connections, slow, think),
   ];
   await Promise.all(clients.map((each) => each.started()));
   const begun = performance.now();
@@ -46,10 +48,8 @@ test("sockets live through generations that change all the time", { timeout: 900
   const isEnough = (): boolean => clients.reduce((sum, { bytes }) => sum + bytes, 0) >= megabytes * 1_000_000;
   while (!isEnough() || deploys < least) {
     const next = delay(every);
-    for (const name of ["raw", "web"]) {
-      const deploy = await daemon.deploy(`v${deploys + 1}`, { service: name });
-      expect(deploy.phase).toBe("succeeded");
-    }
+    const both = ["raw", "web"].map((service) => daemon.deploy(`v${deploys + 1}`, { service }));
+    for (const deploy of await Promise.all(both)) expect(deploy.phase).toBe("succeeded");
     deploys += 1;
     await next;
   }

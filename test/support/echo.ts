@@ -21,9 +21,10 @@ export class EchoClients {
   bytes = 0;
   readonly #lines: string[] = [];
 
-  constructor(mode: "net" | "ws", port: number, count: number, slow: number) {
+  /** `thinkMs`: between what a connection says and what it says next. */
+  constructor(mode: "net" | "ws", port: number, count: number, slow: number, thinkMs = 4) {
     const program = `${root}/test/fixtures/echo-client.mjs`;
-    const words = [program, mode, String(port), String(count), String(slow)];
+    const words = [program, mode, String(port), String(count), String(slow), String(thinkMs)];
     this.process = start(process.execPath, words, { stdio: ["ignore", "pipe", "inherit"] });
     const lines = createInterface({ input: this.process.child.stdout as Readable });
     lines.on("line", (line) => {
