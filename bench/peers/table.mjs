@@ -32,7 +32,7 @@ const WORKLOADS = {
 export function markdown({ title, sizes, systems }) {
   const measured = systems.filter(({ failures }) => failures !== undefined);
   const missing = systems.filter((each) => each.missing !== null);
-  return [
+  const lines = [
     `### peers: ${title}`,
     "",
     ...table(HEAD, measured.map(cells)),
@@ -41,8 +41,9 @@ export function markdown({ title, sizes, systems }) {
     ...kinds(measured),
     ...missing.map(({ name, missing: why }) => `Not measured: ${name}: ${why}.`),
     ...systems.flatMap(({ name, problems }) => problems.map((problem) => `${name}: ${problem}.`)),
-    "",
-  ].join("\n");
+  ];
+  // One empty line at the end, whatever stands last: as prettier has it.
+  return `${lines.join("\n").trimEnd()}\n`;
 }
 
 function cells(system) {
