@@ -1,8 +1,9 @@
 /** The socket on which launchers that someone else has started ask for their descriptors (docs/wire.md, JOIN). */
-import { chmodSync, chownSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { hasCode } from "./coded-error.ts";
 import { Descriptor } from "./descriptor.ts";
 import { native, type NativePoll } from "./native.ts";
+import { setSocketAccess } from "./socket-file.ts";
 
 const BACKLOG = 128;
 
@@ -28,7 +29,7 @@ export class HandoffSocket {
     try {
       if (!isListening(path)) rmSync(path, { force: true });
       native.bind(descriptor.fd, { family: "unix", path });
-      allow(path, access);
+      allow(descriptor.fd, path, access);
       native.listen(descriptor.fd, BACKLOG);
     } catch (error) {
       descriptor.close();
@@ -49,7 +50,7 @@ export class HandoffSocket {
 
   /** Throws as `open` does. */
   allow(access: SocketAccess): void {
-    allow(this.path, access);
+    allow(this.fd, this.path, access);
   }
 
   /**
@@ -90,20 +91,20 @@ export class HandoffSocket {
 }
 
 /** Connecting needs the right to write (unix(7)). */
-function allow(path: string, access: SocketAccess): void {
+function allow(socket: number, path: string, access: SocketAccess): void {
   if (access === "anyone") {
-    chmodSync(path, 0o666);
+    setSocketAccess(socket, path, 0o666, -1, -1);
     return;
   }
   const { uid, gid } = access;
   try {
     // The owner may change the mode of the file. That lets others knock, and nothing more.
-    chownSync(path, uid ?? process.getuid?.() ?? 0, gid ?? process.getgid?.() ?? 0);
-    chmodSync(path, gid === null ? 0o600 : 0o660);
+    const [owner, group] = [uid ?? process.getuid?.() ?? 0, gid ?? process.getgid?.() ?? 0];
+    setSocketAccess(socket, path, gid === null ? 0o600 : 0o660, owner, group);
   } catch (error) {
     // Only root gives files away: then the mode says nothing.
     if (!hasCode(error, "EPERM")) throw error;
-    chmodSync(path, 0o666);
+    setSocketAccess(socket, path, 0o666, -1, -1);
   }
 }
 

@@ -128,6 +128,8 @@ interface NativeBinding {
   /** accept4(SOCK_CLOEXEC | SOCK_NONBLOCK); null when nothing waits (EAGAIN). */
   accept(fd: number): number | null;
   shutdown(fd: number, how: "read" | "write" | "both"): void;
+  /** The file that a unix socket is bound to, whatever stands at its path by now (SIOCUNIXFILE; an O_PATH descriptor). Needs CAP_NET_ADMIN. */
+  boundFile(fd: number): number;
   localAddress(fd: number): SocketAddress;
   remoteAddress(fd: number): SocketAddress;
   /** An int-valued socket option by its numbers; see `SO` below. */

@@ -2,11 +2,12 @@
  * The receiving side of sd_notify(3): one datagram socket per instance. The socket itself is the instance's identity, not the
  * sender's pid, since tools such as systemd-notify speak from a short-lived child.
  */
-import { chmodSync, chownSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { Allowance } from "./allowance.ts";
 import { hasCode } from "./coded-error.ts";
 import { Descriptor } from "./descriptor.ts";
 import { native, type NativePoll, type ReceivedMessage, SCM_MAX_FD } from "./native.ts";
+import { setSocketAccess } from "./socket-file.ts";
 
 /** The assignments of one message, in order. Lines that are no assignment are left out (sd_notify(3)). */
 export function parseNotification(bytes: Uint8Array): ReadonlyMap<string, string> {
@@ -100,8 +101,7 @@ export class NotifySocket {
     try {
       rmSync(path, { force: true });
       native.bind(descriptor.fd, { family: "unix", path });
-      chmodSync(path, 0o600);
-      if (owner !== null) chownSync(path, owner.uid, owner.gid);
+      setSocketAccess(descriptor.fd, path, 0o600, owner?.uid ?? -1, owner?.gid ?? -1);
     } catch (error) {
       descriptor.close();
       throw error;

@@ -7,7 +7,7 @@
  *   /run/app/.ipc.sock.0    slot 0, as bound         /run/app/.ipc.sock.0.s    its second name, which no
  *   /run/app/.ipc.sock.1    slot 1                   /run/app/.ipc.sock.1.s    application knows and unlinks
  */
-import { chmodSync, chownSync, linkSync, lstatSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { linkSync, lstatSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { SUN_PATH_MAX } from "./address.ts";
 import { hasCode, messageOf } from "./coded-error.ts";
@@ -25,6 +25,7 @@ import {
   slotName,
 } from "./listener.ts";
 import { native } from "./native.ts";
+import { setSocketAccess } from "./socket-file.ts";
 import { holdShared, SharedListener } from "./shared-listener.ts";
 import { type Queue, Slot, unixQueue } from "./slot.ts";
 import type { Share, SteerOptions, Steering } from "./steering.ts";
@@ -104,9 +105,9 @@ export class UnixListener implements Listener {
   /** The mode and the group of the path, in force when it returns; null is what a new socket would have. */
   setAccess(mode: number | null, gid: number | null): void {
     // Links to one file each: whichever of them is public is changed with it.
-    for (const { index } of this.#slots) {
-      chmodSync(this.#stable(index), mode ?? modeOfFresh());
-      chownSync(this.#stable(index), -1, gid ?? process.getegid?.() ?? -1);
+    for (const { index, fd } of this.#slots) {
+      const group = gid ?? process.getegid?.() ?? -1;
+      setSocketAccess(fd, this.#stable(index), mode ?? modeOfFresh(), -1, group);
     }
     this.#options = { ...this.#options, mode, gid };
   }
@@ -280,8 +281,9 @@ function listenAt(path: string, shown: string, options: ListenerOptions): Descri
     if (!abstract) rmSync(path, { force: true });
     native.bind(descriptor.fd, { family: "unix", path });
     if (!abstract) {
-      if (options.mode !== null) chmodSync(path, options.mode);
-      if (options.gid !== null) chownSync(path, -1, options.gid);
+      // Before it listens: nobody has connected by then.
+      if (options.mode !== null || options.gid !== null)
+        setSocketAccess(descriptor.fd, path, options.mode ?? modeOfFresh(), -1, options.gid ?? -1);
     }
     native.listen(descriptor.fd, options.backlog);
     return descriptor;

@@ -58,6 +58,12 @@ Napi::Value JsAccept(const Info& info) {
   return Give(info.Env(), &connection);
 }
 
+Napi::Value JsBoundFile(const Info& info) {
+  Descriptor file;
+  Check(info.Env(), BoundFile(Int32(info, 0, "fd"), &file));
+  return Give(info.Env(), &file);
+}
+
 void JsShutdown(const Info& info) {
   const std::string how = String(info, 1, "how");
   if (how != "read" && how != "write" && how != "both") {
@@ -129,6 +135,7 @@ void ExportSockets(Napi::Object* exports) {
   Export(exports, "connect", JsConnect);
   Export(exports, "listen", JsListen);
   Export(exports, "accept", JsAccept);
+  Export(exports, "boundFile", JsBoundFile);
   Export(exports, "shutdown", JsShutdown);
   Export(exports, "localAddress", JsLocalAddress);
   Export(exports, "remoteAddress", JsRemoteAddress);

@@ -1,7 +1,10 @@
 #include "socket.h"
 
+#include <linux/sockios.h>
 #include <linux/tcp.h>
+#include <linux/un.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #ifndef SO_COOKIE
@@ -69,6 +72,13 @@ Status Accept(int fd, Descriptor* out) {
   const int connection = Retry([&] { return ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); });
   if (connection < 0 && errno != EAGAIN) return Failed("accept4");
   out->reset(connection);
+  return Ok();
+}
+
+Status BoundFile(int fd, Descriptor* out) {
+  const int file = ::ioctl(fd, SIOCUNIXFILE);
+  if (file < 0) return Failed("ioctl");
+  out->reset(file);
   return Ok();
 }
 

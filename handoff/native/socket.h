@@ -35,6 +35,9 @@ Status Listen(int fd, int backlog);
 // `*out` owns the connection; it is not valid when nothing waits (EAGAIN).
 Status Accept(int fd, Descriptor* out);
 Status Shutdown(int fd, int how);
+// The file that a unix socket is bound to, as an O_PATH descriptor (SIOCUNIXFILE, net/unix/af_unix.c); EPERM
+// without CAP_NET_ADMIN. `fd` stays the caller's.
+Status BoundFile(int fd, Descriptor* out);
 Status LocalAddress(int fd, Address* out);
 Status RemoteAddress(int fd, Address* out);
 Status GetOption(int fd, int level, int name, int* out);

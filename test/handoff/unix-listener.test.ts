@@ -1,6 +1,6 @@
 /** Unix sockets with a path: renamed from slot to slot. What cannot be opened, and abstract names: unix-open.test.ts. */
 import { setImmediate } from "node:timers/promises";
-import { readdirSync, rmSync, statSync } from "node:fs";
+import { readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { beforeEach, expect, it } from "vitest";
 import type { Descriptor } from "../../handoff/descriptor.ts";
 import { slotName } from "../../handoff/listener.ts";
@@ -116,6 +116,20 @@ it("a listener with a path has a mode and a group, and every slot has them", asy
     const { mode, gid } = statSync(path);
     expect([mode & 0o777, gid]).toEqual([0o660, 65534]);
   }
+});
+
+it("what somebody has put in a socket's place is not given the socket's mode and group", async () => {
+  const listener = await openUnix(path, 2);
+  const other = `${folder.path}/other`;
+  writeFileSync(other, "", { mode: 0o600 });
+  const before = statSync(other);
+  rmSync(pathOf(listener, 0));
+  symlinkSync(other, pathOf(listener, 0));
+  listener.setAccess(0o666, 65534);
+  expect(statSync(other)).toMatchObject({ mode: before.mode, gid: before.gid });
+  const { mode, gid } = statSync(pathOf(listener, 1));
+  expect([mode & 0o777, gid]).toEqual([0o666, 65534]);
+  expect(statSync(path).mode & 0o777).toBe(0o666);
 });
 
 it("a listener with a path knows each slot's queue, and keeps it through a move", async () => {
