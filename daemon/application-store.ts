@@ -18,6 +18,7 @@ import type { Offer } from "../handoff/grant.ts";
 import { native } from "../handoff/native.ts";
 import type { StoreRequest } from "../handoff/notify.ts";
 import type { ServiceConfig } from "./config/config.ts";
+import { letGo } from "./let-go.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** One of them in the snapshot. */
@@ -63,6 +64,8 @@ export class ApplicationStore {
   #heirOf: number | null;
   #all: Stored[] = [];
   #lastId: number;
+  /** Given to the keeper, which has not answered yet: several instances may ask at once. */
+  #coming = 0;
   #isOver = false;
   #beginning: Promise<void> | null = null;
 
@@ -130,7 +133,7 @@ export class ApplicationStore {
   async handle(request: StoreRequest): Promise<void> {
     if (this.#isOver) return;
     if (request.do === "remove") {
-      this.#drop(({ name }) => name === request.name);
+      await this.#drop(({ name }) => name === request.name);
       return;
     }
     const refusal = this.#refusal(request);
@@ -138,14 +141,17 @@ export class ApplicationStore {
     else
       for (const descriptor of request.descriptors) {
         if (this.#all.some((stored) => isSame(stored.descriptor, descriptor))) continue;
-        if (this.#living.length >= this.#max) {
+        if (this.#living.length + this.#coming >= this.#max) {
           this.#refuse({
             code: "STORE_FULL",
             message: `the descriptor "${request.name}" is not kept: ${this.#who} has ${this.#max} already; remove some (FDSTOREREMOVE=1), or raise fdstore.max`,
           });
           return;
         }
-        if (await this.#add(request.name, request.isPolled, descriptor)) this.#hooks.onChange();
+        this.#coming++;
+        const isKept = await this.#add(request.name, request.isPolled, descriptor);
+        this.#coming--;
+        if (isKept) this.#hooks.onChange();
       }
   }
 
@@ -157,7 +163,7 @@ export class ApplicationStore {
   /** The generation has ended, and nobody inherits from it any more. */
   close(): void {
     this.#isOver = true;
-    this.#letGo(this.#all);
+    void this.#letGo(this.#all);
     this.#all = [];
   }
 
@@ -173,33 +179,31 @@ export class ApplicationStore {
     }
     const stored = { id, name, isPolled, descriptor: new Descriptor(offered.take()) };
     // The generation may have ended while the keeper took it.
-    if (this.#isOver) this.#letGo([stored]);
+    if (this.#isOver) await this.#letGo([stored]);
     else this.#all.push(stored);
     return !this.#isOver;
   }
 
   /** Without those that have hung up: systemd's rule (FDPOLL=, sd_notify(3)), looked at when it matters instead of all the time. */
   get #living(): readonly Stored[] {
-    this.#drop(({ isPolled, descriptor }) => isPolled && native.isHungUp(descriptor.fd));
+    void this.#drop(({ isPolled, descriptor }) => isPolled && native.isHungUp(descriptor.fd));
     return this.#all;
   }
 
-  #drop(isToGo: (stored: Stored) => boolean): void {
+  async #drop(isToGo: (stored: Stored) => boolean): Promise<void> {
     const going = this.#all.filter(isToGo);
     if (going.length === 0) return;
     this.#all = this.#all.filter((stored) => !going.includes(stored));
-    this.#letGo(going);
+    const gone = this.#letGo(going);
     this.#hooks.onChange();
+    await gone;
   }
 
-  #letGo(stored: readonly Stored[]): void {
+  async #letGo(stored: readonly Stored[]): Promise<void> {
     if (stored.length === 0) return;
-    for (const { descriptor } of stored) descriptor.close();
     const names = stored.map(({ id }) => this.#keeperName(id));
-    this.#surroundings
-      .keeper()
-      .remove(names)
-      .catch((error: unknown) => this.#surroundings.log.warn({ err: error }, "the keeper did not let go"));
+    const descriptors = stored.map(({ descriptor }) => descriptor);
+    await letGo(this.#surroundings, names, descriptors);
   }
 
   #refusal({

@@ -12,6 +12,7 @@ import { choosePlace, formatPlace, type Place, type PlaceWish } from "../deploy/
 import { Channel } from "../handoff/channel.ts";
 import { messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
+import { closeForeign } from "../handoff/foreign.ts";
 import type { HandoffSocket } from "../handoff/handoff-socket.ts";
 import type { Joined } from "../handoff/launch.ts";
 import { failFrame } from "../handoff/messages.ts";
@@ -168,7 +169,7 @@ export class Door {
     const channel = new Channel(new Descriptor(stranger.take()));
     try {
       const { message, descriptors } = await channel.receive("the request of a launcher", REQUEST_MS);
-      for (const descriptor of descriptors) descriptor.close();
+      await closeForeign(descriptors); // As long as that takes it counts as one that knocks.
       if (message.type !== "join") throw channel.violated(`a launcher's request was "${message.type}"`);
       await this.#place({ process, channel, uid, gid }, message);
     } catch (error) {

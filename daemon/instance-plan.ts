@@ -1,12 +1,40 @@
 /** What the instances of one generation are told to run, or who starts them instead. */
 import { dirname, join } from "node:path";
+import type { Offer } from "../handoff/grant.ts";
+import type { LaunchSpecification } from "../handoff/launch.ts";
 import type { ApplicationStore } from "./application-store.ts";
 import { accountOf, specificationFor } from "./account.ts";
+import type { OutputConfig } from "./config/config.ts";
+import type { Arrival } from "./door.ts";
 import { awaitArrival, externalSpecification, type Member } from "./external.ts";
 import { variablesOf } from "./generation-record.ts";
-import type { ExternalPlan, InstancePlan } from "./instance.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Placement } from "./verification.ts";
+
+/** What an instance is told to run; the same for all of a generation. */
+export interface InstancePlan {
+  /** "api/3", for names and messages. */
+  readonly generation: string;
+  readonly specification: (extra: Readonly<Record<string, string>>) => LaunchSpecification;
+  /** Who the process is; null: the daemon's own user. */
+  readonly identity: () => LaunchSpecification["identity"];
+  readonly offers: () => Promise<readonly Offer[]>;
+  readonly output: OutputConfig;
+  /** Absolute: where the notify sockets are. */
+  readonly notifyFolder: string;
+  /** null: the daemon starts it. */
+  readonly external: ExternalPlan | null;
+}
+
+/** Of an instance that someone else starts. */
+export interface ExternalPlan {
+  /** The process that has come for it. Throws a CodedError when none has, and the reason when the signal or `cancelled` is aborted. */
+  readonly arrival: (instance: number, cancelled: AbortSignal) => Promise<Arrival>;
+  /** While it is aborted nobody is awaited. */
+  readonly signal: () => AbortSignal;
+  readonly specification: (extra: Readonly<Record<string, string>>) => LaunchSpecification;
+  readonly notifyFolder: string;
+}
 
 export interface Planned extends Member {
   readonly placements: readonly Placement[];

@@ -12,8 +12,7 @@ import { join } from "node:path";
 import { type CodedError, messageOf } from "../handoff/coded-error.ts";
 import { Channel } from "../handoff/channel.ts";
 import { type Descriptor, takeFrom } from "../handoff/descriptor.ts";
-import type { Offer } from "../handoff/grant.ts";
-import { launch, type LaunchSpecification, welcome } from "../handoff/launch.ts";
+import { launch, welcome } from "../handoff/launch.ts";
 import { Machine, type TransitionTable } from "../handoff/machine.ts";
 import type { Said } from "../handoff/messages.ts";
 import type { ExitStatus } from "../handoff/native.ts";
@@ -24,6 +23,8 @@ import { type Arrival, sendAway } from "./door.ts";
 import { describeExit } from "./ending.ts";
 import { instanceExited } from "./errors.ts";
 import { reach } from "./fault.ts";
+import type { ExternalPlan, InstancePlan } from "./instance-plan.ts";
+import { letGo } from "./let-go.ts";
 import { Notices } from "./notices.ts";
 import { openOutput, type Output } from "./output.ts";
 import { ProgramChannel, SAID_NOTHING, type SaidRecord } from "./program-channel.ts";
@@ -45,31 +46,6 @@ const HANDOFF_MS = 10_000;
 /** What somebody else has started writes where they have said. */
 const THEIRS: OutputConfig = { kind: "inherit" };
 const THEIR_EXIT = "has exited (with which status knows whoever started it)";
-
-/** What an instance is told to run; the same for all of a generation. */
-export interface InstancePlan {
-  /** "api/3", for names and messages. */
-  readonly generation: string;
-  readonly specification: (extra: Readonly<Record<string, string>>) => LaunchSpecification;
-  /** Who the process is; null: the daemon's own user. */
-  readonly identity: () => LaunchSpecification["identity"];
-  readonly offers: () => Promise<readonly Offer[]>;
-  readonly output: OutputConfig;
-  /** Absolute: where the notify sockets are. */
-  readonly notifyFolder: string;
-  /** null: the daemon starts it. */
-  readonly external: ExternalPlan | null;
-}
-
-/** Of an instance that someone else starts. */
-export interface ExternalPlan {
-  /** The process that has come for it. Throws a CodedError when none has, and the reason when the signal or `cancelled` is aborted. */
-  readonly arrival: (instance: number, cancelled: AbortSignal) => Promise<Arrival>;
-  /** While it is aborted nobody is awaited. */
-  readonly signal: () => AbortSignal;
-  readonly specification: (extra: Readonly<Record<string, string>>) => LaunchSpecification;
-  readonly notifyFolder: string;
-}
 
 export interface InstanceHooks {
   /** READY=1, STATUS=…: an assignment on the instance's own socket. */
@@ -367,14 +343,12 @@ export class Instance {
     this.#said = { ...this.said, kinds: [], wants: false };
     this.#program?.close();
     this.#program = null;
-    this.#notify?.close();
+    const unread = this.#notify?.end();
     this.#notify = null;
+    // Without a process the keeper's duplicates have no meaning.
     if (!isKept) return;
-    // The keeper's duplicates have no meaning without a process; a failure here is the keeper's to report.
-    this.#surroundings
-      .keeper()
-      .remove([this.#notifyName, this.#channelName])
-      .catch((error: unknown) => this.#surroundings.log.warn({ err: error }, "the keeper did not let go"));
+    const names = [this.#notifyName, this.#channelName];
+    void letGo(this.#surroundings, names, unread === undefined ? [] : [unread]);
   }
 
   /** The keeper's name of the notify socket. */

@@ -14,10 +14,10 @@ import { cancelStart, endInstance, type Member } from "./external.ts";
 import {
   Instance,
   type InstanceEvent,
-  type InstancePlan,
   type InstanceRecord,
   vacantInstance,
 } from "./instance.ts";
+import type { InstancePlan } from "./instance-plan.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export interface InstancesHooks {

@@ -135,7 +135,7 @@ export class Moves {
     const all = this.#services.get(name)?.generations.flatMap((each) => each.instances) ?? [];
     for (const { program } of all) program?.catchUp();
     const open = this.#surroundings().connectionsOf(marks);
-    if (open === null || !this.#remarks.isRefused) return open;
+    if (open === null || !this.#remarks.isRefusedBy(name)) return open;
     // They bear its mark still.
     return Math.max(0, open - movedFrom(instances).moved);
   }
@@ -199,7 +199,7 @@ export class Moves {
     const own = this.#services.get(service)?.generations.find((generation) => generation.number === number);
     const markOf = (listener: string): number =>
       own?.placements.find((placement) => placement.listener.name === listener)?.slot.mark ?? 0;
-    if (instance.process !== null) this.#remarks.apply(instance.process, held, markOf);
+    if (instance.process !== null) this.#remarks.apply(service, instance.process, held, markOf);
     this.#surroundings().tally.connectionsMoved(service, held.length);
   }
 }

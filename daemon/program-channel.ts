@@ -11,6 +11,7 @@
 import { Allowance } from "../handoff/allowance.ts";
 import type { Channel, Received } from "../handoff/channel.ts";
 import type { CodedError } from "../handoff/coded-error.ts";
+import { closeForeign } from "../handoff/foreign.ts";
 import { launchFailureOf } from "../handoff/launch.ts";
 import type { Said } from "../handoff/messages.ts";
 
@@ -133,10 +134,11 @@ export class ProgramChannel {
   }
 
   #hear({ message, descriptors }: Received): void {
-    for (const descriptor of descriptors) descriptor.close();
+    // At most one message's: it breaks the protocol.
+    void closeForeign(descriptors);
     const isFirst = !this.#hasSpoken;
     this.#hasSpoken = true;
-    if (message.type === "fail" && isFirst) {
+    if (message.type === "fail" && isFirst && descriptors.length === 0) {
       // The launcher's: the program has never run.
       this.#failure = launchFailureOf(message);
       return;

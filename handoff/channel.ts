@@ -7,6 +7,7 @@
  */
 import { CodedError, hasCode } from "./coded-error.ts";
 import { Descriptor } from "./descriptor.ts";
+import { closeForeign } from "./foreign.ts";
 import { descriptorsLost, peerGone, timedOut, violation } from "./errors.ts";
 import { type Message, parseMessage } from "./messages.ts";
 import { native, type NativePoll, SCM_MAX_FD } from "./native.ts";
@@ -152,7 +153,7 @@ export class Channel implements Disposable {
     } else if (this.#hear !== null) {
       this.#hear(received);
     } else {
-      for (const descriptor of received.descriptors) descriptor.close();
+      void closeForeign(received.descriptors);
       this.#fail(violation("it spoke without being asked"));
     }
     return true;
@@ -180,7 +181,7 @@ export class Channel implements Disposable {
       if (typeof message === "string") throw violation(message);
       return { message, descriptors };
     } catch (error) {
-      for (const descriptor of descriptors) descriptor.close();
+      void closeForeign(descriptors);
       throw error;
     }
   }
@@ -194,9 +195,10 @@ export class Channel implements Disposable {
     if (this.#closed === null) {
       this.#closed = error;
       this.#poll.close();
-      // The keeper may have a duplicate, by which the peer would go on speaking to nobody.
-      if (error.code !== "HANDOFF_PEER_GONE") native.shutdown(this.#descriptor.fd, "both");
-      this.#descriptor.close();
+      // At once; and the keeper may have a duplicate, by which the peer would go on speaking to nobody.
+      native.shutdown(this.#descriptor.fd, "both");
+      // What waits in it unread may have descriptors of the peer's.
+      void closeForeign([this.#descriptor]);
       this.#onClosed?.(error);
     }
     return error;

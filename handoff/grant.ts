@@ -12,6 +12,7 @@ import { hasCode } from "./coded-error.ts";
 import type { Channel } from "./channel.ts";
 import { descriptorsLost, identityMismatch, launchFailed } from "./errors.ts";
 import { errnoName } from "./errno.ts";
+import { closeForeign } from "./foreign.ts";
 import {
   DESCRIPTORS_PER_FRAME,
   ENTRY_OTHER,
@@ -68,7 +69,7 @@ export async function grant(
     );
   }
   const { message, descriptors } = await channel.receive("the handoff of descriptors", deadlineMs);
-  for (const descriptor of descriptors) descriptor.close();
+  void closeForeign(descriptors);
   if (message.type === "fail")
     throw launchFailed(message.step, message.errno, errnoName(message.errno), message.text);
   if (message.type !== "ack" || descriptors.length > 0)

@@ -96,6 +96,8 @@ export interface NativePoll {
 interface NativeBinding {
   // --- descriptors ---
   close(fd: number): void;
+  /** Closes `fd` in a thread of its own, however long that takes, and then `done` (-1: none). Both are consumed. See foreign.ts. */
+  closeAside(fd: number, done: number): void;
   /** fcntl(F_DUPFD_CLOEXEC, 3). */
   duplicate(fd: number): number;
   setCloexec(fd: number, on: boolean): void;

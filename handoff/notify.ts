@@ -6,6 +6,7 @@ import { rmSync } from "node:fs";
 import { Allowance } from "./allowance.ts";
 import { hasCode } from "./coded-error.ts";
 import { Descriptor } from "./descriptor.ts";
+import { closeForeign } from "./foreign.ts";
 import { native, type NativePoll, type ReceivedMessage, SCM_MAX_FD } from "./native.ts";
 import { setSocketAccess } from "./socket-file.ts";
 
@@ -124,11 +125,16 @@ export class NotifySocket {
     return this.#descriptor.fd;
   }
 
-  close(): void {
+  /** Hears nothing any more, and removes the path. The socket is the caller's, and in it what was sent and not read (closeForeign). */
+  end(): Descriptor {
     if (this.#rest !== null) clearTimeout(this.#rest);
     this.#poll.close();
-    this.#descriptor.close();
     rmSync(this.path, { force: true });
+    return new Descriptor(this.#descriptor.take());
+  }
+
+  close(): void {
+    if (this.#descriptor.open) void closeForeign([this.end()]);
   }
 
   get #isRead(): boolean {
@@ -168,22 +174,25 @@ export class NotifySocket {
     } finally {
       // After the message has had its effect: that is also the answer to BARRIER=1 (sd_notify_barrier(3)), whose sender waits until
       // the other end of its pipe is closed.
-      if (request === null) {
-        closeAll(descriptors);
-        this.#charge(began, isRecord);
-      } else void this.#store(request, descriptors, began);
+      if (request === null && descriptors.length === 0) this.#charge(began, isRecord);
+      else void this.#finish(request, descriptors, began);
     }
   }
 
-  async #store(request: StoreRequest, descriptors: readonly Descriptor[], began: number): Promise<void> {
+  /** Nothing more comes before what has come is closed: at most one message's descriptors are ever waited for. */
+  async #finish(
+    request: StoreRequest | null,
+    descriptors: readonly Descriptor[],
+    began: number,
+  ): Promise<void> {
     this.#isBusy = true;
     this.#review();
     try {
-      await this.#onStore(request);
+      if (request !== null) await this.#onStore(request);
     } finally {
-      closeAll(descriptors);
+      await closeForeign(descriptors);
       this.#isBusy = false;
-      this.#charge(began, true);
+      this.#charge(began, request !== null);
     }
   }
 
@@ -200,8 +209,4 @@ export class NotifySocket {
     }
     this.#review();
   }
-}
-
-function closeAll(descriptors: readonly Descriptor[]): void {
-  for (const descriptor of descriptors) descriptor.close();
 }

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -14,10 +16,45 @@
 
 namespace handoff {
 
+namespace {
+
+struct Aside {
+  // Members end in the opposite order: `done` is the last.
+  Descriptor done;
+  Descriptor fd;
+};
+
+// Enough for close(2) and what glibc keeps on each thread's stack.
+constexpr size_t kAsideStack = 256 * 1024;
+
+void* RunAside(void* work) {
+  delete static_cast<Aside*>(work);
+  return nullptr;
+}
+
+}  // namespace
+
 Status Close(int fd) {
   // EINTR after close(2) means closed (Linux), so it is no failure and is never retried.
   if (::close(fd) != 0 && errno != EINTR) return Failed("close");
   return Ok();
+}
+
+void CloseAside(int fd, Descriptor done) {
+  // The thread has no part in the process' signals.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  auto* work = new Aside{std::move(done), Descriptor(fd)};
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  ::pthread_attr_setstacksize(&attributes, kAsideStack);
+  pthread_t thread;
+  if (::pthread_create(&thread, &attributes, RunAside, work) != 0) delete work;
+  ::pthread_attr_destroy(&attributes);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 Status Duplicate(int fd, Descriptor* out) {

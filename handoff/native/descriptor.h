@@ -39,6 +39,10 @@ class Descriptor {
 
 // `fd` is consumed, even on failure.
 Status Close(int fd);
+// Closes `fd` in a thread of its own, and then `done`: whoever has the other end of that pipe sees it. Both
+// are consumed, even on failure; `done` may be none. Where there can be no thread (EAGAIN) both are closed
+// here.
+void CloseAside(int fd, Descriptor done);
 // `fd` stays the caller's; `*out` owns the copy (FD_CLOEXEC, never one of 0-2).
 Status Duplicate(int fd, Descriptor* out);
 // `fd` stays the caller's, here and in the next three.

@@ -10,6 +10,11 @@ using Info = Napi::CallbackInfo;
 
 void JsClose(const Info& info) { Check(info.Env(), Close(Int32(info, 0, "fd"))); }
 
+void JsCloseAside(const Info& info) {
+  const int fd = Int32(info, 0, "fd");
+  CloseAside(fd, Descriptor(Int32(info, 1, "done")));
+}
+
 Napi::Value JsDuplicate(const Info& info) {
   Descriptor copy;
   Check(info.Env(), Duplicate(Int32(info, 0, "fd"), &copy));
@@ -65,6 +70,7 @@ Napi::Value JsIsHungUp(const Info& info) {
 
 void ExportDescriptors(Napi::Object* exports) {
   Export(exports, "close", JsClose);
+  Export(exports, "closeAside", JsCloseAside);
   Export(exports, "duplicate", JsDuplicate);
   Export(exports, "setCloexec", JsSetCloexec);
   Export(exports, "setNonblocking", JsSetNonblocking);

@@ -53,34 +53,36 @@ const cookieOf = (at: number): bigint => native.cookie(sockets[at]?.fd ?? -1);
 const held = (at: number, listener = "web") => ({ fd: 3 + at, cookie: cookieOf(at), listener });
 
 it("a connection gets the mark of the listener that it was accepted on", () => {
-  remarks.apply(process, [held(0), held(1, "adm")], (listener) => (listener === "web" ? OURS : BASE | 9));
+  remarks.apply("api", process, [held(0), held(1, "adm")], (listener) =>
+    listener === "web" ? OURS : BASE | 9,
+  );
   expect([markOf(0), markOf(1)]).toEqual([OURS, BASE | 9]);
-  expect([said, remarks.isRefused]).toEqual([[], false]);
+  expect([said, remarks.isRefusedBy("api")]).toEqual([[], false]);
 });
 
 describe("nothing is marked", () => {
   it("that bears no mark of the daemon's: it came from none of its listeners", () => {
-    remarks.apply(process, [held(2)], () => OURS);
+    remarks.apply("api", process, [held(2)], () => OURS);
     expect(markOf(2)).toBe(7);
   });
 
   it("whose cookie is another one's: the number was used again", () => {
-    remarks.apply(process, [{ ...held(0), cookie: cookieOf(1) }], () => OURS);
+    remarks.apply("api", process, [{ ...held(0), cookie: cookieOf(1) }], () => OURS);
     expect(markOf(0)).toBe(THEIRS);
   });
 
   it("that is no socket, or is closed, and the others are", () => {
     const odd = [0, 3 + sockets.length].map((fd) => ({ fd, cookie: 1n, listener: "web" }));
-    remarks.apply(process, [...odd, held(0)], () => OURS);
+    remarks.apply("api", process, [...odd, held(0)], () => OURS);
     expect(markOf(0)).toBe(OURS);
   });
 
   it("of a listener that has no mark, and where connections bear none", () => {
-    remarks.apply(process, [held(0)], () => 0);
+    remarks.apply("api", process, [held(0)], () => 0);
     new Remarks(
       () => null,
       () => expect.unreachable(),
-    ).apply(process, [held(0)], () => OURS);
+    ).apply("api", process, [held(0)], () => OURS);
     expect(markOf(0)).toBe(THEIRS);
   });
 });
@@ -88,22 +90,33 @@ describe("nothing is marked", () => {
 it("a process that has ended is let be", async () => {
   process.kill("SIGKILL");
   await process.exit();
-  remarks.apply(process, [held(0)], () => OURS);
+  remarks.apply("api", process, [held(0)], () => OURS);
   process.release();
-  remarks.apply(process, [held(0)], () => OURS);
+  remarks.apply("api", process, [held(0)], () => OURS);
   expect([markOf(0), said]).toEqual([THEIRS, []]);
 });
 
-it("a process that may not be looked into is said once, and its connections stay as they are", () => {
+/** One whose descriptors cannot be had. */
+function closed(code: string): { readonly process: Process; readonly asked: () => number } {
   let asked = 0;
-  const closed = {
-    pid: 7,
-    duplicate: () => {
-      asked++;
-      throw Object.assign(new Error("pidfd_getfd: EPERM"), { code: "EPERM" });
-    },
-  } as unknown as Process;
-  for (let times = 0; times < 3; times++) remarks.apply(closed, [held(0), held(1)], () => OURS);
-  expect([asked, remarks.isRefused, markOf(0)]).toEqual([3, true, THEIRS]);
+  const duplicate = (): never => {
+    asked++;
+    throw Object.assign(new Error(`pidfd_getfd: ${code}`), { code });
+  };
+  return { process: { pid: 7, duplicate } as unknown as Process, asked: () => asked };
+}
+
+it("a process that may not be looked into is said once, and its connections stay as they are", () => {
+  const { process: other, asked } = closed("EPERM");
+  for (let times = 0; times < 3; times++) remarks.apply("api", other, [held(0), held(1)], () => OURS);
+  expect([asked(), remarks.isRefusedBy("api"), markOf(0)]).toEqual([3, true, THEIRS]);
+  expect(remarks.isRefusedBy("other")).toBe(false);
   expect(said).toEqual([expect.stringMatching(/cannot look into pid 7 \(.*EPERM\).*CAP_SYS_PTRACE/)]);
+});
+
+it("what is only too much for the moment refuses nothing", () => {
+  remarks.apply("api", closed("EMFILE").process, [held(0)], () => OURS);
+  expect([remarks.isRefusedBy("api"), said]).toEqual([false, []]);
+  remarks.apply("api", process, [held(0)], () => OURS);
+  expect(markOf(0)).toBe(OURS);
 });
