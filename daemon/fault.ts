@@ -41,6 +41,8 @@ const OTHERS = [
   "drain.confirmed",
   "drain.ended",
   "drain.given-back",
+  // One of several was told, which is not recorded.
+  "leave.signalled",
   // The two who are to have a way have nothing yet; the one who takes has its end; the one who gives has it too, and is told next.
   "route.made",
   "route.taken",

@@ -19,6 +19,8 @@ export interface InstancePlan {
   /** Who the process is; null: the daemon's own user. */
   readonly identity: () => LaunchSpecification["identity"];
   readonly offers: () => Promise<readonly Offer[]>;
+  /** The inodes of the slots among them. */
+  readonly slots: () => readonly number[];
   readonly output: OutputConfig;
   /** Absolute: where the notify sockets are. */
   readonly notifyFolder: string;
@@ -57,6 +59,7 @@ export function planOf(member: Planned, signal: () => AbortSignal, surroundings:
       const slots = member.placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd }));
       return [...slots, ...member.store.offers];
     },
+    slots: () => member.placements.map(({ slot }) => slot.inode),
     output: config.output,
     notifyFolder: join(surroundings.runtime, "notify"),
     external: config.external === null ? null : externalPlanOf(member, signal, surroundings),

@@ -11,12 +11,9 @@ import type { ServiceConfig } from "./config/config.ts";
 import { endGroup, within } from "./ending.ts";
 import { instanceExited } from "./errors.ts";
 import { cancelStart, endInstance, type Member } from "./external.ts";
-import {
-  Instance,
-  type InstanceEvent,
-  type InstanceRecord,
-  vacantInstance,
-} from "./instance.ts";
+import { Instance, type InstanceEvent, type InstanceRecord, vacantInstance } from "./instance.ts";
+import { reach } from "./fault.ts";
+import { socketsOf } from "./proc.ts";
 import type { InstancePlan } from "./instance-plan.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -40,11 +37,13 @@ export interface InstancesHooks {
 /** As the snapshot has it. */
 export interface GroupedInstanceRecord extends InstanceRecord {
   /** A resize has told it to end, or was about to; absent and null: not so. */
-  readonly leaving?: { readonly isTold: boolean } | null;
+  readonly leaving?: { readonly isTold: boolean; readonly isInDoubt?: boolean } | null;
 }
 
 interface Leaving {
   isTold: boolean;
+  /** It is being told, or an earlier daemon was about to. */
+  isInDoubt: boolean;
   left: Promise<void>;
 }
 
@@ -101,7 +100,10 @@ export class Instances {
   get records(): GroupedInstanceRecord[] {
     return this.all.map((instance) => {
       const leaving = this.#leaving.get(instance);
-      return { ...instance.record, leaving: leaving === undefined ? null : { isTold: leaving.isTold } };
+      return {
+        ...instance.record,
+        leaving: leaving === undefined ? null : { isTold: leaving.isTold, isInDoubt: leaving.isInDoubt },
+      };
     });
   }
 
@@ -139,7 +141,7 @@ export class Instances {
       .slice(0, Math.max(0, staying.length - wanted));
     for (const instance of surplus) {
       instance.fire("retire");
-      this.#leave(instance, false);
+      this.#leave(instance, { isTold: false });
     }
     const added: Instance[] = [];
     for (let id = 1; staying.length + added.length < wanted; id++) {
@@ -167,7 +169,7 @@ export class Instances {
       const isCutOff = record.state === "starting" && !instance.wasGranted(kept);
       if (isCutOff && isPlaced && !isForeign) this.#cutOff.add(instance);
       const isAlive = instance.adopt(record, kept);
-      if (record.leaving) this.#leave(instance, record.leaving.isTold);
+      if (record.leaving) this.#leave(instance, record.leaving);
       if (isAlive || isDraining || record.leaving) continue;
       if (isForeign && isPlaced && record.state === "starting" && record.pid === null) continue;
       const who = `instance ${instance.id} of ${this.#plan.generation}`;
@@ -227,9 +229,12 @@ export class Instances {
     this.#hooks.onChange();
   }
 
-  /** `isTold`: an earlier daemon has sent the signal; it is not sent twice. */
-  #leave(instance: Instance, isTold: boolean): void {
-    const leaving = { isTold, left: Promise.resolve() };
+  /** `isTold`: an earlier daemon has sent the signal; it is not sent twice (retirement.ts). */
+  #leave(
+    instance: Instance,
+    { isTold, isInDoubt = false }: NonNullable<GroupedInstanceRecord["leaving"]>,
+  ): void {
+    const leaving: Leaving = { isTold, isInDoubt, left: Promise.resolve() };
     this.#leaving.set(instance, leaving);
     leaving.left = this.#end(instance, leaving).catch((error: unknown) => {
       this.#surroundings.log.error(
@@ -247,10 +252,17 @@ export class Instances {
     const { signal, timeoutMs } = this.#config.drain;
     if (process === null) await cancelStart(this.#member, instance.id, this.#surroundings);
     else {
-      if (!leaving.isTold) this.#surroundings.moves.route({ ...this.#where, instance });
+      // Died the daemon before it had written that down, the process itself tells: one that was told has closed its sockets.
+      if (leaving.isInDoubt && !this.#accepts(process.pid)) leaving.isTold = true;
+      if (!leaving.isTold) {
+        leaving.isInDoubt = true;
+        this.#hooks.onChange();
+        this.#surroundings.moves.route({ ...this.#where, instance });
+      }
       const deadline = (): number => Math.max(instance.since + timeoutMs, instance.notices.extendedTo);
       const how = { signal: leaving.isTold ? null : signal, deadline, onKill: () => undefined };
       const ended = endInstance(this.#member, instance.id, process, how, this.#surroundings);
+      reach("leave.signalled");
       leaving.isTold = true;
       this.#hooks.onChange();
       const { killed } = await ended;
@@ -260,6 +272,12 @@ export class Instances {
     this.#leaving.delete(instance);
     this.#all.splice(this.#all.indexOf(instance), 1);
     this.#hooks.onChange();
+  }
+
+  /** Whether it has one of the generation's slots, where that has any. */
+  #accepts(pid: number): boolean {
+    const [slots, sockets] = [this.#plan.slots(), socketsOf(pid)];
+    return slots.length === 0 || slots.some((inode) => sockets.has(inode));
   }
 
   #place(record: InstanceRecord): Instance {

@@ -30,6 +30,7 @@ const ALWAYS = [
   "hold.weigh.after",
   "drain.recorded",
   "drain.signalled",
+  "leave.signalled",
   "upgrade.entered",
   "recovery.resumed",
 ] as const;

@@ -22,6 +22,7 @@ type Scenario =
   | "recreate"
   | "hold"
   | "reload"
+  | "scale"
   | "failure"
   | "abort"
   | "rollback"
@@ -34,6 +35,7 @@ const SCENARIOS: readonly Scenario[] = [
   "recreate",
   "hold",
   "reload",
+  "scale",
   "failure",
   "abort",
   "rollback",
@@ -50,6 +52,7 @@ export function scenarioOf(point: FaultPoint): Scenario {
   if (/^deploy\.(?:resize|fallBack)\./u.test(point)) return "recreate";
   if (point.startsWith("hold.")) return "hold";
   if (point.startsWith("reload.")) return "reload";
+  if (point.startsWith("leave.")) return "scale";
   if (point.startsWith("deploy.record.failed.")) return "failure";
   if (point.startsWith("deploy.record.aborted.")) return "abort";
   if (point.startsWith("deploy.record.roll")) return "rollback";
@@ -142,7 +145,7 @@ export class FaultStage implements AsyncDisposable {
     await using kept = startLoad({ ...common, mode: "keepalive", thinkMs: [0, 20] });
     const loads = [fresh, kept];
     // Answers that are under way for longer than the daemon is away: whoever is told to end twice would cut them.
-    await using streams = point.startsWith("drain.")
+    await using streams = /^(?:drain|leave)\./u.test(point)
       ? startLoad({ ...common, mode: "stream", path: "/stream?ms=4000", connections: 2, rate: 2 })
       : null;
     if (streams !== null) loads.push(streams);
@@ -210,6 +213,11 @@ export class FaultStage implements AsyncDisposable {
         if (point === undefined) return this.#addAndRemove();
         ignoring(this.#addAndRemove());
         return;
+      case "scale":
+        await this.#scale(2);
+        if (point === undefined) return this.#scale(1);
+        ignoring(this.#scale(1));
+        return;
       case "failure":
         return this.#begin("bad");
       case "abort":
@@ -250,6 +258,14 @@ export class FaultStage implements AsyncDisposable {
     await this.daemon.api("POST", "/v1/services/api/hold");
     await this.daemon.until("held connections", ({ services: [service] }) => service?.state === "held");
     await this.daemon.api("POST", "/v1/services/api/resume");
+  }
+
+  async #scale(instances: number): Promise<void> {
+    await this.daemon.api("PUT", "/v1/services/api/scale", { instances });
+    await this.daemon.until("so many instances", ({ services: [service] }) => {
+      const all = service?.generations.flatMap((generation) => generation.instances);
+      return all?.length === instances && all.every(({ state }) => state === "serving");
+    });
   }
 
   /** A listener and a service that the file gets, and loses again. */
