@@ -280,6 +280,17 @@ export class Instance {
     for (const [name, fd] of this.descriptors) await this.#surroundings.keeper().put(name, fd);
   }
 
+  /** Whatever it says waits for the next image, or for `unpause`. Resolves when what it has asked for is done. */
+  pause(): Promise<void> {
+    this.#program?.pause();
+    return this.#notify?.pause() ?? Promise.resolve();
+  }
+
+  unpause(): void {
+    this.#program?.listen();
+    this.#notify?.unpause();
+  }
+
   /** Only now: a launcher that waits for its grant must see the daemon's death. */
   async #keepChannel(channel: ProgramChannel): Promise<void> {
     if (!channel.open) return; // It has ended already.

@@ -16,6 +16,7 @@ import type { CodedError } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { type Held, routeFrame, type Said } from "../handoff/messages.ts";
 import { native } from "../handoff/native.ts";
+import { pause } from "./ending.ts";
 import { reach } from "./fault.ts";
 import type { Generation } from "./generation.ts";
 import type { Instance } from "./instance.ts";
@@ -36,6 +37,9 @@ export interface Mover {
   readonly generation: number;
   readonly instance: Instance;
 }
+
+/** The keeper answers sooner, or not at all. */
+const MOST_ASKED_MS = 6_000;
 
 type Needed = Pick<Surroundings, "say" | "tally" | "connectionsOf">;
 
@@ -118,13 +122,18 @@ export class Moves {
     );
   }
 
-  /** Nobody is heard until `unpause`: what is said waits for the next image. */
-  pause(): void {
-    for (const { program } of this.#instances) program?.pause();
+  /**
+   * Nobody is heard until `unpause`: what is said waits for the next image. Returns when what was asked for is done: it is in the record
+   * then, or was never answered.
+   */
+  async pause(): Promise<void> {
+    const asked = this.#instances.map((instance) => instance.pause());
+    // One that lets go of what takes long to close (foreign.ts) keeps nobody waiting: it is not in the record any more.
+    await Promise.race([Promise.all(asked), pause(MOST_ASKED_MS)]);
   }
 
   unpause(): void {
-    for (const { program } of this.#instances) program?.listen();
+    for (const instance of this.#instances) instance.unpause();
   }
 
   /**

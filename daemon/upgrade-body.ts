@@ -47,7 +47,7 @@ export function bodyOf(lockFile: Descriptor, parts: () => Parts, events: EventLo
       // Whoever comes waits for the next image; who is there already is greeted, or goes.
       parts().doors.pause();
       await Promise.all(parts().services.map((service) => service.pause()));
-      parts().moves.pause();
+      await parts().moves.pause();
       await parts().keeping?.settled();
     },
     unpause: async () => {

@@ -79,6 +79,9 @@ export class NotifySocket {
   readonly #allowance = new Allowance(BURST_MS, MS_PER_SECOND, performance.now());
   /** A request is under way: what comes after it waits in the socket. */
   #isBusy = false;
+  #isPaused = false;
+  /** The request that is under way. */
+  #request: Promise<void> = Promise.resolve();
   /** Until it may take more of this process' time. */
   #rest: NodeJS.Timeout | null = null;
 
@@ -137,8 +140,20 @@ export class NotifySocket {
     if (this.#descriptor.open) void closeForeign([this.end()]);
   }
 
+  /** What is said waits, for `unpause` or for who goes on with the socket. Resolves when the request is done that is under way. */
+  pause(): Promise<void> {
+    this.#isPaused = true;
+    this.#review();
+    return this.#request;
+  }
+
+  unpause(): void {
+    this.#isPaused = false;
+    this.#review();
+  }
+
   get #isRead(): boolean {
-    return this.#descriptor.open && !this.#isBusy && this.#rest === null;
+    return this.#descriptor.open && !this.#isBusy && !this.#isPaused && this.#rest === null;
   }
 
   #review(): void {
@@ -188,7 +203,7 @@ export class NotifySocket {
     this.#isBusy = true;
     this.#review();
     try {
-      if (request !== null) await this.#onStore(request);
+      if (request !== null) await (this.#request = this.#onStore(request));
     } finally {
       await closeForeign(descriptors);
       this.#isBusy = false;

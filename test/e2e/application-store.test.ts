@@ -1,6 +1,7 @@
 /** What an application keeps with the daemon (FDSTORE=1, sd_notify(3)), and who gets it when. */
-import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { expect, onTestFinished, test } from "vitest";
 import { type Config, type Daemon, startDaemon } from "../support/daemon.ts";
 import { ask } from "../support/net.ts";
 import { oneService } from "../support/one-service.ts";
@@ -164,6 +165,29 @@ test("what was answered is kept: neither the daemon's death nor an upgrade loses
     ["cache", "one"],
     ["job", "two"],
   ]);
+});
+
+test("what is being stored when an upgrade begins is kept before it is answered", SLOW, async () => {
+  const folder = mkdtempSync(`${tmpdir()}/hd-store-`);
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const armed = `${folder}/armed`;
+  const passed = (): string => readFileSync(`${armed}.reached`, "utf8");
+  const environment = { HANDOFFD_FAULT_POINTS: armed };
+  await using daemon = await startDaemon({ config: keeping(), environment });
+  const app = new Asker(daemon);
+  const keeper = keeperOf(daemon);
+  process.kill(keeper, "SIGSTOP");
+  const stored = app.does("/store?name=cache&text=one");
+  await eventually("the request", () => passed().includes("keeper.put.store.before"));
+  const upgraded = daemon.upgrade();
+  // It goes no further while the keeper has not answered.
+  const look = (): boolean => passed().includes("upgrade.paused");
+  const goesOn = await eventually("an upgrade without it", look, 1000).catch(() => false);
+  process.kill(keeper, "SIGCONT");
+  await Promise.all([stored, upgraded]);
+  expect(goesOn).toBe(false);
+  expect(await daemon.deploy("v1")).toMatchObject({ phase: "succeeded" });
+  expect(await app.given()).toEqual([["cache", "one"]]);
 });
 
 test("what does not fit is refused with a code, and stored twice is stored once", async () => {

@@ -24,9 +24,11 @@ afterEach(() => {
 
 /** Messages as they come, in order. */
 class Heard {
+  count = 0;
   readonly #messages: string[][] = [];
   #wake: () => void = () => undefined;
   readonly hear = (message: ReadonlyMap<string, string>): void => {
+    this.count++;
     this.#messages.push([...message].map(([name, value]) => `${name}=${value}`));
     this.#wake();
   };
@@ -202,6 +204,28 @@ describe("the socket", () => {
       expect(before).toBeLessThan(500);
       await eventually("one more", () => said() > before);
     });
+  });
+
+  it("that is paused reads nothing, once the request is done that is under way", async () => {
+    const done: (() => void)[] = [];
+    const heard = new Heard();
+    const onStore = (): Promise<void> => new Promise((resolve) => done.push(resolve));
+    const socket = NotifySocket.open(path, null, heard.hear, onStore);
+    opened.push(socket);
+    send("FDSTORE=1");
+    await heard.next();
+    let isStill = false;
+    const still = socket.pause().then(() => (isStill = true));
+    send("READY=1");
+    for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+    expect(isStill).toBe(false);
+    done[0]?.();
+    await still;
+    const next = heard.next();
+    for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+    expect(heard.count).toBe(1);
+    socket.unpause();
+    expect(await next).toEqual(["READY=1"]);
   });
 
   it("goes on after garbage, and after a message of nothing at all", async () => {
