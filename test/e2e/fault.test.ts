@@ -30,7 +30,6 @@ const ALWAYS = [
   "hold.weigh.after",
   "drain.recorded",
   "drain.signalled",
-  "leave.signalled",
   "upgrade.entered",
   "recovery.resumed",
 ] as const;

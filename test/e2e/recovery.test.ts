@@ -260,6 +260,25 @@ test("a daemon that dies while a generation drains leaves nothing in its slot th
   expect(said(daemon, "acceptor.started")).toEqual([]);
 });
 
+test("an instance that a scale has just told to end is not told again by the next daemon", async () => {
+  const armed = `${scratchFolder()}/armed`;
+  await using daemon = await startDaemon({
+    config: configuration({ instances: 2, drain: { timeout: "30s" } }),
+    environment: { HANDOFFD_FAULT_POINTS: armed },
+  });
+  const { target } = addressOf(await daemon.status(), "web");
+  // Answers that take longer than the daemon is away, on both: a second SIGTERM ends the program within them.
+  const words = { mode: "stream", path: "/stream?ms=4000", connections: 12, rate: 6 } as const;
+  await using load = startLoad({ target, ...words, timeoutMs: 30_000, lateMs: 20_000, seconds: 60 });
+  await load.settled;
+  writeFileSync(armed, "leave.signalled 1\n");
+  daemon.api("PUT", "/v1/services/api/scale", { instances: 1 }).catch(() => undefined);
+  await daemon.exit;
+  await daemon.restart();
+  await daemon.until("one instance", ({ services: [api] }) => api?.generations[0]?.instances.length === 1);
+  expect(lost(await load.stop())).toEqual(NOTHING);
+});
+
 test("an acceptor ends with the daemon that runs it, and what it did not accept is answered by another one", async () => {
   const script = `[ "$HANDOFF_INSTANCE" = acceptor ] && [ ! -e {dir}/pid ] && { ${STAY}; }; exec ${POLITE.join(" ")}`;
   await using daemon = await startDaemon({ config: configuration({ command: ["/bin/sh", "-c", script] }) });
