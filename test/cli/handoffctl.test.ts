@@ -1,3 +1,5 @@
+import type { ServerResponse } from "node:http";
+
 import { expect, test } from "vitest";
 
 import { CodedError } from "../../handoff/coded-error.ts";
@@ -168,7 +170,8 @@ test("a daemon that does not answer is exit code 3 and says where it was looked 
 
 test("a refusal for lack of permission is exit code 5", async () => {
   const { path, door } = await serve();
-  door.server.prependListener("request", (_request, response) => {
+  // In place of what would answer.
+  door.server.removeAllListeners("request").on("request", (_request, response: ServerResponse) => {
     const problem = { code: "FORBIDDEN", status: 403, detail: "Not you.", title: "", type: "urn:x" };
     response.writeHead(403, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
   });
