@@ -46,7 +46,7 @@ async function compare({ quick }, own) {
     figures("the same, beside child.send", "addon", {
       ratio: ratio(times.addon, times.node),
       of: "child.send",
-      goalRatio: 1,
+      goalRatio: 0.5,
     }),
     figures("daemon to keeper (whole frames, checked)", "keeper", {
       ratio: ratio(times.keeper, times.floor),
