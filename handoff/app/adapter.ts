@@ -74,3 +74,22 @@ export class Saying<S> {
     this.#hasFailed = true;
   }
 }
+
+/** Looks again after `ms`, once for however often that is asked: for what changes without an event. It keeps no process alive. */
+export class LookAgain {
+  readonly #ms: number;
+  readonly #look: () => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(ms: number, look: () => void) {
+    this.#ms = ms;
+    this.#look = look;
+  }
+
+  soon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#look();
+    }, this.#ms).unref();
+  }
+}

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
-import { type Adapter, type Draining, kindOf } from "./adapter.ts";
+import { type Adapter, type Draining, kindOf, LookAgain } from "./adapter.ts";
 import {
   adopt,
   descriptorOf,
@@ -41,7 +41,10 @@ export class HttpAdapter implements Adapter {
   /** Those that came between two requests: that they have said nothing here does not make them new. */
   readonly #rested = new WeakSet<Socket>();
   #draining: Draining | null = null;
-  #again: NodeJS.Timeout | undefined;
+  readonly #again = new LookAgain(ASK_AGAIN_MS, () => {
+    this.retry();
+    this.#draining?.wake();
+  });
   #idle: ReadonlySet<unknown> | null = null;
 
   /** `moves`: whether private parts of Node may be used, and the bytes on the wire are the server's own (no TLS). */
@@ -90,18 +93,8 @@ export class HttpAdapter implements Adapter {
       this.#candidates.delete(socket);
       if (!this.#leaving.has(socket) && isIdle(socket, this.#idleNow())) return this.#parcel(socket);
     }
-    this.#askAgain();
+    if (this.#sockets.size > 0) this.#again.soon();
     return null;
-  }
-
-  #askAgain(): void {
-    if (this.#again !== undefined || this.#sockets.size === 0) return;
-    this.#again = setTimeout(() => {
-      this.#again = undefined;
-      this.retry();
-      this.#draining?.wake();
-    }, ASK_AGAIN_MS);
-    this.#again.unref();
   }
 
   /** Asked for once in a turn of the loop: it costs as much for one connection as for a thousand. */

@@ -1,6 +1,6 @@
 /** The connections of a net.Server in a drain: they move with what the application says of them, or are its own to end. */
 import { Server as NetServer, type Socket } from "node:net";
-import { type Adapter, type Draining, kindOf, Saying } from "./adapter.ts";
+import { type Adapter, type Draining, kindOf, LookAgain, Saying } from "./adapter.ts";
 import { adopt, hasEnded } from "./private.ts";
 import { isLeaving, Quiet } from "./quiet.ts";
 import type { Parcel } from "./route.ts";
@@ -31,7 +31,10 @@ export class NetAdapter implements Adapter {
   /** Of a drain: those that were not asked in this round. */
   #candidates = new Set<Socket>();
   #draining: Draining | null = null;
-  #again: NodeJS.Timeout | undefined;
+  readonly #again = new LookAgain(ASK_AGAIN_MS, () => {
+    this.retry();
+    this.#draining?.wake();
+  });
 
   /** `complain` says on standard error what nobody else would learn. */
   constructor(
@@ -64,7 +67,7 @@ export class NetAdapter implements Adapter {
       const parcel = this.#parcel(socket);
       if (parcel !== null) return parcel;
     }
-    this.#askAgain();
+    if (this.#sockets.size > 0) this.#again.soon();
     return null;
   }
 
@@ -89,16 +92,6 @@ export class NetAdapter implements Adapter {
       this.#candidates.delete(socket);
       this.#draining?.changed();
     });
-  }
-
-  #askAgain(): void {
-    if (this.#again !== undefined || this.#sockets.size === 0) return;
-    this.#again = setTimeout(() => {
-      this.#again = undefined;
-      this.retry();
-      this.#draining?.wake();
-    }, ASK_AGAIN_MS);
-    this.#again.unref();
   }
 
   #parcel(socket: Socket): Parcel | null {

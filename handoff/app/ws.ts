@@ -7,7 +7,7 @@
  */
 import { IncomingMessage } from "node:http";
 import type { Server as NetServer, Socket } from "node:net";
-import { type Adapter, type Draining, kindOf, Saying } from "./adapter.ts";
+import { type Adapter, type Draining, kindOf, LookAgain, Saying } from "./adapter.ts";
 import { adopt } from "./private.ts";
 import { isLeaving, Quiet } from "./quiet.ts";
 import type { Parcel } from "./route.ts";
@@ -57,7 +57,11 @@ export class WsAdapter implements Adapter {
   readonly #farewells = new Map<WebSocket, NodeJS.Timeout>();
   #candidates = new Set<WebSocket>();
   #draining: Draining | null = null;
-  #again: NodeJS.Timeout | undefined;
+  readonly #again = new LookAgain(ASK_AGAIN_MS, () => {
+    for (const socket of this.#mover.server.clients) this.#consider(socket);
+    this.#draining?.wake();
+    this.#askAgain();
+  });
 
   /** `moves`: the private parts of ws are as they must be, and there is no TLS. `complain`: on standard error. */
   constructor(
@@ -163,14 +167,7 @@ export class WsAdapter implements Adapter {
   }
 
   #askAgain(): void {
-    if (this.#mover.server.clients.size === 0) return;
-    this.#again ??= setTimeout(() => {
-      this.#again = undefined;
-      for (const socket of this.#mover.server.clients) this.#consider(socket);
-      this.#draining?.wake();
-      this.#askAgain();
-    }, ASK_AGAIN_MS);
-    this.#again.unref();
+    if (this.#mover.server.clients.size > 0) this.#again.soon();
   }
 
   #parcel(webSocket: WebSocket): Parcel | null {
