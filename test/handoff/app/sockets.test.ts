@@ -79,11 +79,12 @@ it("net: where the application fails to say what is needed the connection stays,
   expect(one.errors).toEqual([said]);
 });
 
-it("ws: who comes and takes no web sockets is not asked for again and again", async () => {
+it("net: who comes and takes no such connections is not asked for again and again", async () => {
   await using generations = Generations.open();
-  const options = { environment: { PROTOCOL: "ws" } };
+  // Such a connection stays until it can go: a web socket would be told to come back meanwhile.
+  const options = { environment: { PROTOCOL: "net" } };
   const first = await generations.start("echoes.mjs", options).ready();
-  const clients = new EchoClients("ws", generations.port, 1, 0);
+  const clients = new EchoClients("net", generations.port, 1, 0);
   await clients.started();
   const one = await generations.replace(first, "echoes.mjs", options);
   await first.exit();
