@@ -96,8 +96,8 @@ export class SnapshotStore {
   /** Returns when the record is in place: a reader sees the old one or the new one, never half of it. Throws STATE_NOT_WRITTEN. */
   write(record: ServiceRecord, file: "lasting" | "as-needed" = "as-needed"): void {
     const { service, version, deploys } = record;
-    const body = encode(record);
     const before = this.#written.get(service);
+    const body = encode(record, before);
     if (before?.text === body.text && before.rest.equals(body.rest) && file === "as-needed") return;
     this.#written.delete(service); // If what follows throws, nobody knows what is there.
     const head = { format: FORMAT, boot: this.#boot, sequence: ++this.#sequence };
@@ -225,15 +225,17 @@ type Content = readonly [text: string, rest: Buffer];
 
 interface Encoded {
   readonly text: string;
-  /** What follows it: the same object as long as it is the same. */
+  /** All deploys but the newest. */
+  readonly older: readonly Deployment[];
+  /** What follows the text: theirs. */
   readonly rest: Buffer;
 }
 
 /**
  * As JSON.stringify, but what is large and stays as it is becomes text only once: of a hundred deploys the newest changes, and a
- * generation's configuration never does.
+ * generation's configuration never does. `before`: what was written last.
  */
-function encode({ deploys, generations, ...facts }: ServiceRecord): Encoded {
+function encode({ deploys, generations, ...facts }: ServiceRecord, before: Encoded | undefined): Encoded {
   const runs = generations.map(
     ({ config, ...rest }) => `${JSON.stringify(rest).slice(0, -1)},"config":${textOf(config)}}`,
   );
@@ -241,28 +243,16 @@ function encode({ deploys, generations, ...facts }: ServiceRecord): Encoded {
   const first = newest === undefined ? "" : textOf(newest);
   return {
     text: `${JSON.stringify(facts).slice(0, -1)},"generations":[${runs.join(",")}],"deploys":[${first}`,
-    rest: restOf(older),
+    older,
+    rest: restOf(older, before),
   };
 }
 
-interface Older {
-  readonly deploys: readonly Deployment[];
-  readonly rest: Buffer;
-}
-
-/** By the newest of them. */
-const olderOnes = new WeakMap<Deployment, Older>();
-const NONE_OLDER = Buffer.from("]}");
-
-function restOf(older: readonly Deployment[]): Buffer {
-  const [newest] = older;
-  if (newest === undefined) return NONE_OLDER;
-  const known = olderOnes.get(newest);
-  if (known?.deploys.length === older.length && older.every((each, at) => each === known.deploys[at]))
-    return known.rest;
-  const rest = Buffer.from(`,${older.map((each) => textOf(each)).join(",")}]}`);
-  olderOnes.set(newest, { deploys: older, rest });
-  return rest;
+function restOf(older: readonly Deployment[], before: Encoded | undefined): Buffer {
+  const isSame =
+    before?.older.length === older.length && older.every((each, at) => each === before.older[at]);
+  if (isSame) return before.rest;
+  return Buffer.from(older.length === 0 ? "]}" : `,${older.map((each) => textOf(each)).join(",")}]}`);
 }
 
 /** Deployments and configurations are replaced, never changed: the same object is the same text. */

@@ -1,5 +1,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ServiceRecord, SnapshotStore } from "../../daemon/snapshot.ts";
 import type { Deployment } from "../../deploy/deployment.ts";
@@ -42,6 +45,24 @@ describe("a service's snapshot", () => {
       for (const reader of [store, new SnapshotStore(state)])
         expect(reader.read("api")).toMatchObject(record(phase));
     }
+  });
+
+  it("keeps nothing of deploys that are no longer remembered", async () => {
+    const store = new SnapshotStore(state);
+    const all: Deployment[] = [];
+    const firsts: WeakRef<Deployment>[] = [];
+    for (let n = 1; n <= 10; n += 1) {
+      const deploy = { id: `api-${n}`, phase: "succeeded" } as unknown as Deployment;
+      if (n <= 5) firsts.push(new WeakRef(deploy));
+      all.unshift(deploy);
+      all.length = Math.min(all.length, 3);
+      store.write(record("succeeded", { deploys: [...all] }));
+    }
+    await delay(0); // A WeakRef keeps what it has for the turn in which it was made.
+    setFlagsFromString("--expose-gc");
+    (runInNewContext("gc") as () => void)();
+    expect(firsts.map((first) => first.deref())).toEqual(firsts.map(() => undefined));
+    expect(store.read("api")?.deploys).toEqual(all);
   });
 
   it("goes on counting where the daemon before has ended", () => {
