@@ -2,6 +2,7 @@
 //
 //   npm run bench                                   all of them, some twenty seconds
 //   npm run bench -- descriptor deploy              these
+//   npm run bench -- handoff                        what a hand-over is made of: descriptor, spawn, weight, steering
 //   npm run bench -- --quick --json figures.json    short, and written down as JSON too
 //
 //   npm run bench -- deploy --save                  into bench/results, and into docs/performance.md
@@ -39,6 +40,7 @@ const LONG = {
   peers: () => import("./peers.mjs"),
 };
 const ALL = { ...BENCHMARKS, ...LONG };
+const GROUPS = { handoff: ["descriptor", "spawn", "weight", "steering"] };
 
 async function measure(name, options) {
   const benchmark = await ALL[name]();
@@ -83,9 +85,11 @@ async function main() {
   });
   if (positionals[0] === "document") return checkDocument(values.save);
   if (positionals[0] === "compare") return (await import("./compare.mjs")).compareFiles(positionals.slice(1));
-  const unknown = positionals.filter((name) => !(name in ALL));
+  const names = positionals.flatMap((name) => GROUPS[name] ?? [name]);
+  const unknown = names.filter((name) => !(name in ALL));
   if (unknown.length > 0) {
-    console.error(`no such benchmark: ${unknown.join(", ")} (there are ${Object.keys(ALL).join(", ")})`);
+    const known = [...Object.keys(ALL), ...Object.keys(GROUPS)].join(", ");
+    console.error(`no such benchmark: ${unknown.join(", ")} (there are ${known}; and npm run soak -- NAME)`);
     return 2;
   }
   const given = {
@@ -97,7 +101,7 @@ async function main() {
   const startedAt = new Date().toISOString();
   console.log(machineMarkdown(facts));
   const benchmarks = [];
-  for (const name of positionals.length > 0 ? positionals : Object.keys(BENCHMARKS)) {
+  for (const name of names.length > 0 ? names : Object.keys(BENCHMARKS)) {
     const { whole, text } = await measure(name, given);
     benchmarks.push(whole);
     console.log(text);

@@ -217,7 +217,7 @@ describe("npm run bench", { timeout: 160_000 }, () => {
   it("names the benchmarks that there are when it is asked for another", async () => {
     expect(await bench("speed")).toEqual({
       code: 2,
-      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli, scrape, instructions, footprint, scale, peers)\n",
+      said: "no such benchmark: speed (there are descriptor, spawn, weight, steering, deploy, cli, scrape, instructions, footprint, scale, peers, handoff; and npm run soak -- NAME)\n",
     });
   });
 });
