@@ -25,6 +25,8 @@ const RLIMIT: Readonly<Record<LimitName, number>> = {
   rttime: 15,
 };
 
+export const RLIMIT_NICE = RLIMIT.nice;
+
 /** Variables that speak to the daemon itself: they would mislead a service. */
 const OURS =
   /^(LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|WATCHDOG_(PID|USEC)|INVOCATION_ID|JOURNAL_STREAM|MAINPID|HANDOFF.*|RUNTIME_DIRECTORY|STATE_DIRECTORY|CONFIGURATION_DIRECTORY|LOGS_DIRECTORY|CACHE_DIRECTORY|SYSTEMD_EXEC_PID|FDSTORE|npm_.*)$/u;

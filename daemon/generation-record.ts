@@ -62,6 +62,8 @@ export interface GenerationRecord {
 export interface GenerationHooks extends Pick<StoreHooks, "storeOf"> {
   /** Something that `view` or the snapshot shows has changed. */
   readonly onChange: () => void;
+  /** Whether no other generation serves. */
+  readonly isAlone: (number: number) => boolean;
   /** No process of it is left, and its slots are about to be given back. */
   readonly onGivingBack: (slots: readonly Slot[]) => Promise<void>;
   /** The generation has ended and given its slots back. */

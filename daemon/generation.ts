@@ -82,6 +82,7 @@ export class Generation {
     this.#instances = this.#createInstances(record);
     this.#readiness = new ReadinessWatch(record.config.ready, this.#candidate, () => this.placements, {
       onProved: () => this.#ready(this.#instances.staying),
+      onSlow: () => this.#hurry(),
       onLate: (why) => this.#readyTimedOut(why),
       extendedTo: () => this.#instances.extendedTo,
     });
@@ -303,7 +304,12 @@ export class Generation {
   #createInstances(record: GenerationRecord): Instances {
     const { config } = record;
     return new Instances(
-      planOf(this, () => this.#work.signal, this.#surroundings),
+      planOf(
+        this,
+        () => this.#work.signal,
+        () => this.#hooks.isAlone(this.number),
+        this.#surroundings,
+      ),
       record.instances,
       this,
       {
@@ -355,6 +361,11 @@ export class Generation {
 
   get #late(): readonly Instance[] {
     return this.#instances.staying.filter(({ state }) => state === "starting");
+  }
+
+  #hurry(): void {
+    for (const instance of this.#late) instance.hurry();
+    this.#hooks.onChange();
   }
 
   #readyTimedOut(why: CodedError): void {

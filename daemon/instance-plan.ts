@@ -19,6 +19,8 @@ export interface InstancePlan {
   /** Who the process is; null: the daemon's own user. */
   readonly identity: () => LaunchSpecification["identity"];
   readonly offers: () => Promise<readonly Offer[]>;
+  /** Whether what is started now leaves the processors to others who serve meanwhile. */
+  readonly yields: () => boolean;
   /** The inodes of the slots among them. */
   readonly slots: () => readonly number[];
   readonly output: OutputConfig;
@@ -43,10 +45,16 @@ export interface Planned extends Member {
   readonly store: ApplicationStore;
   /** Before it was, somebody waits for it, and not for ever. */
   readonly wasReady: boolean;
+  readonly weight: number;
 }
 
-/** `signal`: of the work that is begun now. */
-export function planOf(member: Planned, signal: () => AbortSignal, surroundings: Surroundings): InstancePlan {
+/** `signal`: of the work that is begun now; `isAlone`: whether nobody of the service serves beside it. */
+export function planOf(
+  member: Planned,
+  signal: () => AbortSignal,
+  isAlone: () => boolean,
+  surroundings: Surroundings,
+): InstancePlan {
   const { config, number, version } = member;
   const variables = { ...variablesOf(member), ...drainVariablesOf(member) };
   return {
@@ -59,6 +67,7 @@ export function planOf(member: Planned, signal: () => AbortSignal, surroundings:
       const slots = member.placements.map(({ listener, slot }) => ({ name: listener.name, fd: slot.fd }));
       return [...slots, ...member.store.offers];
     },
+    yields: () => config.external === null && !member.wasReady && member.weight === 0 && !isAlone(),
     slots: () => member.placements.map(({ slot }) => slot.inode),
     output: config.output,
     notifyFolder: join(surroundings.runtime, "notify"),

@@ -27,6 +27,7 @@ import type { ExternalPlan, InstancePlan } from "./instance-plan.ts";
 import { letGo } from "./let-go.ts";
 import { Notices } from "./notices.ts";
 import { openOutput, type Output } from "./output.ts";
+import { type LoweredRecord, Priority } from "./priority.ts";
 import { ProgramChannel, SAID_NOTHING, type SaidRecord } from "./program-channel.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -72,6 +73,8 @@ export interface InstanceRecord {
   readonly said: SaidRecord;
   /** See Notices; absent: 0. */
   readonly extendedTo?: number;
+  /** See Priority; absent, as null: it has the configured one. */
+  readonly lowered?: LoweredRecord | null;
 }
 
 /** A place in which nothing has run yet. */
@@ -87,6 +90,7 @@ export class Instance {
   readonly #hooks: InstanceHooks;
   readonly #surroundings: Surroundings;
   readonly #machine: Machine<InstanceState, InstanceEvent>;
+  readonly #priority: Priority;
   #process: Process | null = null;
   #program: ProgramChannel | null = null;
   /** Of the process that has ended. */
@@ -112,6 +116,7 @@ export class Instance {
     this.#hooks = hooks;
     this.#surroundings = surroundings;
     this.#machine = new Machine(INSTANCE, record.state, record.since);
+    this.#priority = new Priority(record.lowered, surroundings.log);
   }
 
   get state(): InstanceState {
@@ -160,6 +165,7 @@ export class Instance {
       startTime: this.#process?.startTime ?? null,
       said: this.said,
       extendedTo: this.notices.extendedTo,
+      lowered: this.#priority.record,
     };
   }
 
@@ -169,9 +175,16 @@ export class Instance {
   }
 
   fire(event: InstanceEvent): boolean {
+    // Before anybody can be sent to it, and before it is written down.
+    if (event === "ready" || event === "retire") this.hurry();
     const hasChanged = this.#machine.fire(event, Date.now());
     if (hasChanged) this.notices.forgetExtension();
     return hasChanged;
+  }
+
+  /** It starts at the configured priority from here on. */
+  hurry(): void {
+    this.#priority.giveBack(this.pid);
   }
 
   /** Nobody is awaited for it any more. */
@@ -189,11 +202,11 @@ export class Instance {
     let output: Output | null = null;
     try {
       output = openOutput(arrival === null ? this.#plan.output : THEIRS, this.#plan.generation);
-      const specification = (external ?? this.#plan).specification({
-        NOTIFY_SOCKET: this.#notifyPath,
-        HANDOFF_INSTANCE: String(this.id),
-        ...output.variables,
-      });
+      const variables = { NOTIFY_SOCKET: this.#notifyPath, HANDOFF_INSTANCE: String(this.id) };
+      const specification = this.#priority.specify(
+        (external ?? this.#plan).specification({ ...variables, ...output.variables }),
+        this.#plan.yields(),
+      );
       const owner = arrival ?? specification.identity;
       this.#notify = this.#openNotify(owner);
       await this.#surroundings.keeper().put(this.#notifyName, this.#notify.fd);
@@ -203,6 +216,7 @@ export class Instance {
       const standard = [this.#surroundings.devNull, written ?? 1, written ?? 2] as const;
       const onSpawned = (process: Process): void => {
         this.#process = process;
+        this.#priority.spawned(process.pid);
         this.#hooks.onSpawned();
         reach("launch.spawned");
       };

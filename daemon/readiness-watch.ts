@@ -10,6 +10,8 @@ import type { Placement } from "./verification.ts";
 export interface ReadinessHooks {
   /** The slot has proved that the generation is ready; not called where each instance says so itself (`notify`). */
   readonly onProved: () => void;
+  /** Half of the time is over. */
+  readonly onSlow: () => void;
   /** The time is over. */
   readonly onLate: (why: CodedError) => void;
   /** Until when instances have asked to be let start, in milliseconds since the epoch; 0: they have not. */
@@ -22,6 +24,7 @@ export class ReadinessWatch {
   readonly #placements: () => readonly Placement[];
   readonly #hooks: ReadinessHooks;
   #deadline: NodeJS.Timeout | null = null;
+  #half: NodeJS.Timeout | undefined;
 
   constructor(
     ready: ReadyConfig,
@@ -43,6 +46,7 @@ export class ReadinessWatch {
       Math.max(configured, performance.now() + this.#hooks.extendedTo() - Date.now());
     this.stop();
     this.#wait(deadline);
+    this.#half = setTimeout(this.#hooks.onSlow, Math.min(ready.timeoutMs / 2, LONGEST_TIMER_MS));
     if (ready.by === "notify") return;
     await awaitReady(ready, this.#placements(), this.#candidate, deadline, signal);
     this.#hooks.onProved();
@@ -60,6 +64,7 @@ export class ReadinessWatch {
   }
 
   stop(): void {
+    clearTimeout(this.#half);
     if (this.#deadline !== null) clearTimeout(this.#deadline);
     this.#deadline = null;
   }

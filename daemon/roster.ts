@@ -76,6 +76,11 @@ export class Roster {
     return number === null ? null : (this.#generations.get(number) ?? null);
   }
 
+  /** Whether no other one serves. */
+  isAlone(number: number): boolean {
+    return !this.generations.some((each) => each.number !== number && each.state === "serving");
+  }
+
   add(generation: Generation): void {
     this.#generations.set(generation.number, generation);
   }

@@ -257,11 +257,8 @@ export class Service {
     const service = this.name;
     this.#surroundings.history.append({ type: "scale", id: service, service, by: requestedBy, instances });
     if (decision.do === "nothing") return;
-    this.#surroundings.say({
-      type: "service.scaled",
-      service: this.name,
-      message: `${this.name} gets ${instances} instances, asked for by ${requestedBy}`,
-    });
+    const message = `${service} gets ${instances} instances, asked for by ${requestedBy}`;
+    this.#surroundings.say({ type: "service.scaled", service, message });
     current?.resize(instances);
   }
 
@@ -372,6 +369,7 @@ export class Service {
       this.#idle.review();
     },
     onGivingBack: (slots) => this.#idle.findHolders(slots),
+    isAlone: (number) => this.#roster.isAlone(number),
     storeOf: (number) => this.#roster.find(number)?.store ?? null,
   };
 

@@ -179,6 +179,8 @@ interface NativeBinding {
   socketInodes(pid: number): number[];
   /** getpgid(2); null when there is no such process. */
   processGroup(pid: number): number | null;
+  /** Whether a nice value that was raised can be lowered again (CAP_SYS_NICE, RLIMIT_NICE): tried in a thread that ends with it. */
+  canRaisePriority(): boolean;
   /**
    * execve(2) of this process: the pid, the children and the descriptors of `kept` and 0-2 stay, everything else ends. Does
    * not return; when it throws, nothing has changed. Only from the main thread. Whatever was pending in the event loop is gone.

@@ -67,6 +67,12 @@ Napi::Value JsProcessGroup(const Info& info) {
   return Napi::Number::New(env, group);
 }
 
+Napi::Value JsCanRaisePriority(const Info& info) {
+  bool can = false;
+  Check(info.Env(), CanRaisePriority(&can));
+  return Napi::Boolean::New(info.Env(), can);
+}
+
 void JsReplaceProgram(const Info& info) {
   Check(info.Env(), ReplaceProgram(CString(info, 0, "file"), CStrings(info, 1, "argv"),
                                    CStrings(info, 2, "environment"), Int32s(info, 3, "kept")));
@@ -82,6 +88,7 @@ void ExportProcesses(Napi::Object* exports) {
   Export(exports, "waitPidfd", JsWaitPidfd);
   Export(exports, "socketInodes", JsSocketInodes);
   Export(exports, "processGroup", JsProcessGroup);
+  Export(exports, "canRaisePriority", JsCanRaisePriority);
   Export(exports, "replaceProgram", JsReplaceProgram);
 }
 

@@ -13,9 +13,11 @@
 #include "process.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -227,6 +229,20 @@ Status WaitPidfd(int pidfd, bool reap, Exit* out) {
   out->signaled = info.si_code != CLD_EXITED;
   out->status = info.si_status;
   return Ok();
+}
+
+Status CanRaisePriority(bool* out) {
+  // On Linux the nice value is a thread's own: this one's ends with it.
+  const auto attempt = [](void* argument) -> void* {
+    const int before = ::getpriority(PRIO_PROCESS, 0);
+    *static_cast<bool*>(argument) =
+        ::setpriority(PRIO_PROCESS, 0, before + 1) == 0 && ::setpriority(PRIO_PROCESS, 0, before) == 0;
+    return nullptr;
+  };
+  pthread_t thread;
+  int error = ::pthread_create(&thread, nullptr, attempt, out);
+  if (error == 0) error = ::pthread_join(thread, nullptr);
+  return error == 0 ? Ok() : Failed("pthread_create", error);
 }
 
 Status ReplaceProgram(const std::string& file, const std::vector<std::string>& argv,

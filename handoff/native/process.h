@@ -28,6 +28,8 @@ Status PidfdOpen(pid_t pid, Descriptor* out);
 Status PidfdSendSignal(int pidfd, int signal);
 // `*out` owns the duplicate; `fd` is a number in the other process and stays its own.
 Status PidfdGetfd(int pidfd, int fd, Descriptor* out);
+// Whether a thread of this process gets back a priority that it has given away (setpriority(2)).
+Status CanRaisePriority(bool* out);
 Status WaitPidfd(int pidfd, bool reap, Exit* out);
 // execve(2) of this very process: does not return unless it fails. 0-2 and `kept` go on into the new program;
 // they stay the caller's, and have FD_CLOEXEC again after a failure, as Node has set it on 0-2, too.
