@@ -16,7 +16,7 @@ export interface Heard {
 }
 
 const LONGEST_FRAME = 256 * 1024;
-/** So many at a time: the rest of the process wants to be served in between. */
+/** So many at a time, where nobody says less: the rest of the process wants to be served in between. */
 const FRAMES_A_TURN = 16;
 const buffer = new Uint8Array(LONGEST_FRAME);
 
@@ -28,17 +28,19 @@ export class FrameSocket {
 
   /**
    * Takes ownership of `descriptor`. `hear` says what is wrong with a frame, or null: a wrong one ends the conversation. `onEnd` is
-   * called once, with the violation or with null when the other side has gone; not after `close`.
+   * called once, with the violation or with null when the other side has gone; not after `close`. `framesATurn` are heard in one turn of
+   * the loop.
    */
   constructor(
     descriptor: Descriptor,
     hear: (heard: Heard) => string | null,
     onEnd: (why: string | null) => void,
+    framesATurn = FRAMES_A_TURN,
   ) {
     this.#descriptor = descriptor;
     this.#hear = hear;
     this.#onEnd = onEnd;
-    this.#poll = new native.Poll(descriptor.fd, () => this.#read(FRAMES_A_TURN));
+    this.#poll = new native.Poll(descriptor.fd, () => this.#read(framesATurn));
     this.#poll.start();
   }
 

@@ -7,7 +7,6 @@ import type { Adapter } from "./adapter.ts";
 import { DaemonChannel, type Offered } from "./channel.ts";
 import { Route, type Parcel } from "./route.ts";
 import { type Arrived, Taker } from "./taker.ts";
-import { ITEMS_PER_FRAME } from "./wire.ts";
 import { messageOf } from "../coded-error.ts";
 import { native } from "../native.ts";
 
@@ -25,6 +24,11 @@ export interface MoveCounts {
   readonly broken: number;
 }
 
+/**
+ * So many leave together, in one frame. The new process takes up no more in a turn of its loop: some milliseconds' work, where it has never
+ * done it before. In between it answers those whom it has.
+ */
+const TOGETHER = 16;
 /** What a way brings may not take what is left, or refuse it: asked again at once, the daemon would make ways without end. */
 const WANT_AGAIN_MS = 1000;
 /** After the last change, so long until the daemon is told: it counts, and nothing depends on it. */
@@ -129,7 +133,7 @@ export class Moves {
       const route = able[this.#turn++ % Math.max(1, able.length)];
       if (route === undefined) return;
       const parcels: Parcel[] = [];
-      const most = Math.min(ITEMS_PER_FRAME, route.room);
+      const most = Math.min(TOGETHER, route.room);
       while (parcels.length < most) {
         const parcel = adapter.next();
         if (parcel === null) break;

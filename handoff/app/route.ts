@@ -33,10 +33,10 @@ export interface Parcel extends Part {
 }
 
 /**
- * On one route, so that a taker's queue holds what it can serve soon. Each answer takes a turn of both loops, full of requests, which a
- * narrower one would wait for more often.
+ * On one route: nobody answers what waits in a taker's queue, so that it holds what is taken within milliseconds, and enough that the
+ * taker finds something in each turn of its loop.
  */
-const UNANSWERED_ITEMS = 4 * ITEMS_PER_FRAME;
+const UNANSWERED_ITEMS = ITEMS_PER_FRAME;
 const UNANSWERED_BYTES = 128 * 1024;
 /** When the kernel has no room although nothing of ours is on the way: that of other processes of this user is. */
 const RETRY_MS = 5;

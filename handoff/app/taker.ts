@@ -30,6 +30,8 @@ export interface Takes {
 
 type Move = Extract<PairMessage, { type: "move" }>;
 
+/** Its connections are served before the next one's are taken: those who are here already ask, too. */
+const FRAMES_A_TURN = 1;
 /** So many sequences are remembered for what comes late: the old side sends it right behind the answer. */
 const REMEMBERED = 512;
 
@@ -49,6 +51,7 @@ export class Taker {
       descriptor,
       (heard) => this.#hear(heard),
       (why) => onEnd(this, why),
+      FRAMES_A_TURN,
     );
     // An old side that does nothing more keeps nobody from ending.
     this.#socket.unref();

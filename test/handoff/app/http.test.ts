@@ -240,9 +240,9 @@ describe("a death in the middle", () => {
     one.process.kill("SIGKILL");
     await one.exit();
     two.process.kill("SIGCONT");
-    expect(tally(await askAll(all))).toEqual({ v2: 256, "": 44 });
+    expect(tally(await askAll(all))).toEqual({ v2: 64, "": 236 });
     const { body } = await ask({ host: "127.0.0.1", port: generations.port }, { path: "/moves" });
-    expect(JSON.parse(body)).toMatchObject({ taken: 256, broken: 0 });
+    expect(JSON.parse(body)).toMatchObject({ taken: 64, broken: 0 });
     close(all);
   });
 
@@ -253,7 +253,7 @@ describe("a death in the middle", () => {
     await two.exit();
     expect(tally(await askAll(all))).toEqual({ "v1 close": 300 });
     await one.exit();
-    expect(await one.counts()).toMatchObject({ given: 0, returned: 256 });
+    expect(await one.counts()).toMatchObject({ given: 0, returned: 64 });
   });
 
   it("of the new one, which had taken them all: they die with it, and the old one has nothing to do with them", async () => {

@@ -93,14 +93,15 @@ describe("a route", () => {
     expect([...route.kinds]).toEqual(["net/echo"]);
   });
 
-  it("has room for four frames until the first is answered", async () => {
+  it("has room for as many as a frame holds until the first are answered", async () => {
+    const quarter = ITEMS_PER_FRAME / 4;
     for (const [sent, name] of ["a", "b", "c", "d"].entries()) {
-      expect(route.room).toBe((4 - sent) * ITEMS_PER_FRAME);
-      route.send(parcels(ITEMS_PER_FRAME, name));
+      expect(route.room).toBe((4 - sent) * quarter);
+      route.send(parcels(quarter, name));
     }
     expect(route.room).toBe(0);
     answer(takenFrame(0, [], false));
-    await eventually("room", () => route.room === ITEMS_PER_FRAME);
+    await eventually("room", () => route.room === quarter);
     for (const sequence of [1, 2, 3]) answer(takenFrame(sequence, [], false));
     await eventually("the other answers", () => route.settled);
     expect(new Set(Object.values(fates))).toEqual(new Set(["taken"]));
@@ -252,6 +253,17 @@ describe("a taker", () => {
       { kind: "http/web", state, unread },
       { kind: "http/web", state: NOTHING, unread: NOTHING },
     ]);
+  });
+
+  it("lets its process do something else between two frames that are there", async () => {
+    for (const name of ["a", "b", "c"]) route.send(parcels(2, name));
+    begin();
+    const seen = new Set<number>();
+    while (!route.settled) {
+      seen.add(arrived.length);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect([...seen]).toEqual([0, 2, 4, 6]);
   });
 
   it("puts a long one together, and gets what was written late to its place", async () => {
