@@ -2,9 +2,8 @@
  * Holds a value against the schema. What does not fit is reported, and left out of the draft that is returned, so
  * that the checks of meaning can look at everything else and all is said at once.
  */
-import type { ErrorObject } from "ajv";
 import { complain, relevant, type Misfit } from "./complaint.ts";
-import { fits } from "./fits.ts";
+import { misfitsOf, type SchemaError } from "./fits.ts";
 import type { Path, Report, Source } from "./problem.ts";
 import type { ConfigFile } from "./schema.ts";
 
@@ -20,8 +19,8 @@ export type ConfigDraft = Draft<ConfigFile>;
 /** Reports every misfit. The draft is a copy, and has the type ConfigFile when nothing was reported. */
 export function validateShape(value: unknown, source: Source, report: Report): ConfigDraft {
   const draft: unknown = structuredClone(value);
-  if (fits(draft)) return draft;
-  const misfits = relevant((fits.errors ?? []).map((error) => ({ error, path: pathOf(error, draft) })));
+  const errors = misfitsOf(draft);
+  const misfits = relevant(errors.map((error) => ({ error, path: pathOf(error, draft) })));
   // All is said before anything is left out: the sentences look at the values.
   for (const misfit of misfits) complain(misfit, source, report);
   for (const misfit of misfits) leaveOut(draft, misfit);
@@ -30,7 +29,7 @@ export function validateShape(value: unknown, source: Source, report: Report): C
 
 type Container = Record<string | number, unknown>;
 
-function pathOf(error: ErrorObject, draft: unknown): Path {
+function pathOf(error: SchemaError, draft: unknown): Path {
   let at = draft;
   return error.instancePath
     .split("/")
@@ -58,6 +57,6 @@ function leaveOut(draft: unknown, { error, path }: Misfit): void {
   if (typeof at === "object" && at !== null) (at as Container)[last] = undefined;
 }
 
-function unknownKey(error: ErrorObject): string {
+function unknownKey(error: SchemaError): string {
   return String(error.params["additionalProperty"]);
 }
