@@ -5,8 +5,8 @@
  *
  * It is in memory: it outlives an upgrade of the daemon, but a daemon that was restarted does not know the key.
  */
-import { createHash } from "node:crypto";
 
+import { late } from "../handoff/late.ts";
 import { idempotencyKeyReused } from "./errors.ts";
 import type { Awaitable } from "./operations.ts";
 
@@ -69,7 +69,7 @@ export class Idempotency {
   async once<T>(key: string, owner: string, request: unknown, act: () => Awaitable<T>): Promise<T> {
     this.#forgetOld();
     const name = `${owner} ${key}`;
-    const digest = createHash("sha256").update(JSON.stringify(request)).digest("base64");
+    const digest = late.crypto.createHash("sha256").update(JSON.stringify(request)).digest("base64");
     const known = this.#remembered.get(name);
     if (known !== undefined) {
       if (known.digest !== digest) throw idempotencyKeyReused(key);

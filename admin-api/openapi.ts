@@ -11,6 +11,7 @@ import { addRoutes } from "./routes.ts";
 import type { RouteContext } from "./routes/context.ts";
 import * as requests from "./request-schemas.ts";
 import * as schemas from "./schemas.ts";
+import { COMPILERS } from "./validation.ts";
 
 /** JSON as the document has it. */
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -70,7 +71,7 @@ export function describeApi(): OpenApiDocument {
 
 function routes(): Described[] {
   const found: Described[] = [];
-  const app = fastify();
+  const app = fastify({ schemaController: { compilersFactory: COMPILERS } });
   app.addHook("onRoute", ({ method, url, schema, config }) => {
     for (const each of [method].flat()) {
       if (each !== "HEAD")

@@ -31,7 +31,7 @@ import { PROBLEM_TYPE, problemOf, translate } from "./problem.ts";
 import { addRoutes } from "./routes.ts";
 import type { RouteContext } from "./routes/context.ts";
 import { STATUS_TYPE, StatusText } from "./status-text.ts";
-import { validatorCompiler } from "./validation.ts";
+import { COMPILERS } from "./validation.ts";
 
 const BODY_LIMIT = 64 * 1024;
 
@@ -93,6 +93,7 @@ export function createServer({
     // What is logged of a request says so itself.
     childLoggerFactory: (logger) => logger,
     logController: new LogController({ disableRequestLogging: true }),
+    schemaController: { compilersFactory: COMPILERS },
     bodyLimit: BODY_LIMIT,
     genReqId: newId,
     routerOptions: { maxParamLength: 256 },
@@ -131,9 +132,6 @@ export function createServer({
   const codes = new WeakMap<FastifyRequest, string>();
   const status = new StatusText(operations);
 
-  app.setValidatorCompiler(validatorCompiler);
-  // The schemas of answers are documentation and are held by tests; a second serialiser would only drop fields.
-  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.setErrorHandler((error, request, reply) => refuse(error, request, reply));
   app.addHook("onRequest", (request, reply, done) => {
     void reply.headers({ ...HEADERS, "x-request-id": request.id });

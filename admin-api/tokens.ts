@@ -10,8 +10,9 @@
  * guess. A line can stand twice under one name with different credentials: that is how a token is replaced by the
  * next without a gap.
  */
-import { createHash, randomBytes, timingSafeEqual, type X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 
+import { late } from "../handoff/late.ts";
 import { tokensInvalid } from "./errors.ts";
 import { type Role, isRole } from "./roles.ts";
 
@@ -88,7 +89,9 @@ function instantOf(text: string, wrong: (why: string) => Error): number {
 }
 
 /** How digests are compared: in a time that tells nothing of them (node:crypto). An object, so that a test can look on. */
-export const comparison = { isEqual: timingSafeEqual };
+export const comparison = {
+  isEqual: (one: Uint8Array, other: Uint8Array): boolean => late.crypto.timingSafeEqual(one, other),
+};
 
 /**
  * The entry of a token; null when there is none. Every entry is compared, each in constant time, so that neither which
@@ -128,7 +131,7 @@ export function findCertificate(
 }
 
 function digestOf(token: string): Buffer {
-  return createHash("sha256").update(token).digest();
+  return late.crypto.createHash("sha256").update(token).digest();
 }
 
 export interface MintRequest {
@@ -147,7 +150,7 @@ export interface MintedToken {
 
 /** Makes a token and its line. Throws TOKENS_INVALID for a request that no file could contain. */
 export function mintToken({ name, role, services = [], expires }: MintRequest): MintedToken {
-  const token = `hd_${randomBytes(32).toString("base64url")}`;
+  const token = `hd_${late.crypto.randomBytes(32).toString("base64url")}`;
   const line = [
     name,
     role,

@@ -3,7 +3,7 @@
  * validator it neither removes unknown fields nor changes types: what is not understood is refused.
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
-import type { FastifySchemaCompiler } from "fastify";
+import type { FastifySchemaCompiler, FastifyServerOptions } from "fastify";
 
 import { didYouMean } from "./suggestion.ts";
 
@@ -14,7 +14,7 @@ const fromText = new Ajv({ ...options, coerceTypes: true });
 for (const ajv of [exact, fromText]) ajv.addFormat("date-time", true).addFormat("uri", true);
 
 /** Compiled when the first request comes that it is for: most daemons are asked a few of all the things that they could be. */
-export const validatorCompiler: FastifySchemaCompiler<object> = ({ schema, httpPart }) => {
+const validatorCompiler: FastifySchemaCompiler<object> = ({ schema, httpPart }) => {
   let fits: ValidateFunction | null = null;
   const validate: ReturnType<FastifySchemaCompiler<object>> = (data) => {
     fits ??= (httpPart === "body" ? exact : fromText).compile(schema);
@@ -24,6 +24,18 @@ export const validatorCompiler: FastifySchemaCompiler<object> = ({ schema, httpP
   };
   return validate;
 };
+
+type Compilers = NonNullable<NonNullable<FastifyServerOptions["schemaController"]>["compilersFactory"]>;
+
+/**
+ * In place of Fastify's own, which are large. The schemas of answers are documentation and are held by tests; a second serialiser
+ * would only drop fields. Fastify's
+ * types describe its own compilers, not what it calls.
+ */
+export const COMPILERS = {
+  buildValidator: () => validatorCompiler,
+  buildSerializer: () => () => (data: unknown) => JSON.stringify(data),
+} as unknown as Compilers;
 
 type Complaint = Pick<ErrorObject, "instancePath" | "keyword" | "params"> & {
   readonly message?: string | undefined;

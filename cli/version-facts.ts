@@ -1,11 +1,11 @@
 /** What one is asked for when one reports a fault. Loads what the daemon would, so that what does not load is said. */
 import { existsSync } from "node:fs";
-import { execFile } from "node:child_process";
 import { arch, release } from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 import { messageOf } from "../handoff/coded-error.ts";
+import { late } from "../handoff/late.ts";
 import { packageVersion } from "../handoff/version.ts";
 
 export interface VersionFacts {
@@ -53,7 +53,9 @@ async function native(): Promise<Pick<VersionFacts, "addon" | "keeper">> {
 
 async function systemd(): Promise<string | null> {
   try {
-    const { stdout } = await promisify(execFile)("systemctl", ["--version"], { timeout: 2_000 });
+    const { stdout } = await promisify(late.childProcess.execFile)("systemctl", ["--version"], {
+      timeout: 2_000,
+    });
     return /^systemd (.+)$/mu.exec(stdout)?.[1] ?? null;
   } catch {
     return null;

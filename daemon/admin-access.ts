@@ -3,11 +3,11 @@
  * two steps: first all is read and checked, then all of it holds from the next request on. A bad file changes nothing.
  */
 import { readFileSync, statSync } from "node:fs";
-import { createSecureContext } from "node:tls";
 import { Access, type AccessPolicy } from "../admin-api/access.ts";
 import type { Door, DoorTls } from "../admin-api/door.ts";
 import { parseTokens, type TokenEntry } from "../admin-api/tokens.ts";
 import { messageOf } from "../handoff/coded-error.ts";
+import { late } from "../handoff/late.ts";
 import type { AdminConfig, AdminHttpConfig } from "./config/config.ts";
 import { tlsUnusable, tokensUnreadable } from "./errors.ts";
 
@@ -73,7 +73,11 @@ function readTls({ cert, key, clientCa }: NonNullable<AdminHttpConfig["tls"]>): 
     clientCa: clientCa === null ? null : readText(clientCa, wrong(clientCa)),
   };
   try {
-    createSecureContext({ cert: tls.cert, key: tls.key, ...(tls.clientCa !== null && { ca: tls.clientCa }) });
+    late.tls.createSecureContext({
+      cert: tls.cert,
+      key: tls.key,
+      ...(tls.clientCa !== null && { ca: tls.clientCa }),
+    });
   } catch (error) {
     throw tlsUnusable(`${cert} with ${key}`, messageOf(error), error);
   }

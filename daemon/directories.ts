@@ -1,9 +1,9 @@
 /** Where a daemon without a configuration file keeps its sockets and its state. */
-import { createHash } from "node:crypto";
 import { lstatSync, mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { messageOf } from "../handoff/coded-error.ts";
+import { late } from "../handoff/late.ts";
 import { cannotPrepare } from "./errors.ts";
 
 export const DEFAULT_CONFIG_FILE = "/etc/handoffd/handoffd.yaml";
@@ -15,7 +15,7 @@ export const DEFAULT_CONFIG_FILE = "/etc/handoffd/handoffd.yaml";
  */
 export function privateDirectory(listen: readonly string[]): string {
   const uid = process.geteuid?.() ?? 0;
-  const name = createHash("sha256").update(listen.join("\n")).digest("hex").slice(0, 8);
+  const name = late.crypto.createHash("sha256").update(listen.join("\n")).digest("hex").slice(0, 8);
   const directory = join(tmpdir(), `handoffd-${uid}-${name}`);
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });

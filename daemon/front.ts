@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { Peer } from "../admin-api/access.ts";
 import { Idempotency, type IdempotencyState } from "../admin-api/idempotency.ts";
 import type { Operations } from "../admin-api/operations.ts";
-import { type AdminServer, createServer } from "../admin-api/server.ts";
+import type { AdminServer } from "../admin-api/server.ts";
 import type { AdminAccess } from "./admin-access.ts";
 import { type AdminSockets, boundTo, isLoopback, namesOf } from "./admin-sockets.ts";
 import type { Config } from "./config/config.ts";
@@ -24,6 +24,9 @@ export interface FrontOptions {
   /** Of the server of another image. */
   readonly after: IdempotencyState | undefined;
 }
+
+/** With its libraries it is half of the daemon's program: read when the listeners listen and the services are under way. */
+export const loadServer = () => import("../admin-api/server.ts");
 
 export class Front {
   readonly #options: FrontOptions;
@@ -48,6 +51,7 @@ export class Front {
     const { operations, log, peerOf, config, sockets, access } = this.#options;
     const where: Record<string, string> = { socket: config.admin.socket.path };
     if (this.#server !== null) return where;
+    const { createServer } = await loadServer();
     const idempotency = this.#idempotency;
     const server = createServer({ operations, log, peerOf, access: access.access, idempotency });
     this.#server = server;

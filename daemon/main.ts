@@ -1,13 +1,13 @@
 /** The composition root: from arguments to a running daemon, and from a signal to its end. */
 import { mkdirSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { pino, type Logger } from "pino";
 import { peerOf } from "../admin-api/access.ts";
 import type { Diagnosis } from "../admin-api/schemas.ts";
 import { CodedError, messageOf } from "../handoff/coded-error.ts";
 import { Descriptor } from "../handoff/descriptor.ts";
 import { sortGiven } from "../handoff/fdstore.ts";
+import { late } from "../handoff/late.ts";
 import { native } from "../handoff/native.ts";
 import { takeGiven } from "../handoff/service-manager.ts";
 import { packageVersion } from "../handoff/version.ts";
@@ -21,7 +21,7 @@ import { DEFAULT_CONFIG_FILE, privateDirectory } from "./directories.ts";
 import { examineHost } from "./doctor/examine.ts";
 import { anotherDaemon, cannotPrepare } from "./errors.ts";
 import { reach } from "./fault.ts";
-import { Front } from "./front.ts";
+import { Front, loadServer } from "./front.ts";
 import { DaemonOperations } from "./operations.ts";
 import { StartedProgram } from "./program.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -112,7 +112,9 @@ export async function doctor(options: Pick<RunOptions, "configFile">): Promise<D
 
 async function tryUpgrade(options: RunOptions): Promise<number> {
   try {
-    assertCanGoOn(configure(options), await text(process.stdin));
+    // What is loaded late must be there too.
+    await loadServer();
+    assertCanGoOn(configure(options), await late.consumers.text(process.stdin));
     process.stdout.write(canGoOn());
     return EXIT_DONE;
   } catch (error) {

@@ -1,7 +1,7 @@
 /** One HTTP request from a pin address through the real listener: what verification and readiness are made of. */
-import { request } from "node:http";
 import type { Socket } from "node:net";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
+import { late } from "../handoff/late.ts";
 import type { ProbeTarget } from "../handoff/listener.ts";
 import { connectPinned } from "../handoff/pin.ts";
 
@@ -28,7 +28,7 @@ export async function probeHttp(
 /** The socket is closed at the end, whatever the end is. */
 function ask(socket: Socket, path: string, signal: AbortSignal): Promise<number> {
   return new Promise<number>((resolve, reject) => {
-    const asked = request(
+    const asked = late.http.request(
       {
         createConnection: () => socket,
         path,

@@ -7,10 +7,10 @@
  *   { "status": "success", "data": { "resultType": "scalar", "result": [ 1767323045.1, "0.02" ] }, "warnings": [ "…" ] }
  *   { "status": "error", "errorType": "bad_data", "error": "invalid parameter \"query\": …" }
  */
-import { type IncomingMessage, request as requestPlain } from "node:http";
-import { request as requestTls } from "node:https";
+import type { IncomingMessage } from "node:http";
 import type { Reading } from "../deploy/judgement.ts";
 import { hasCode, messageOf } from "../handoff/coded-error.ts";
+import { late } from "../handoff/late.ts";
 
 const MAX_BODY_BYTES = 1024 * 1024;
 /** Of what the server says itself: it may repeat the whole query. */
@@ -164,7 +164,7 @@ interface Response {
 /** On a connection of its own, which is closed at the end, whatever the end is. */
 function get(address: URL, signal: AbortSignal): Promise<Response> {
   return new Promise<Response>((resolve, reject) => {
-    const request = address.protocol === "https:" ? requestTls : requestPlain;
+    const { request } = address.protocol === "https:" ? late.https : late.http;
     const headers = { accept: "application/json", "user-agent": "handoffd" };
     const asked = request(address, { agent: false, headers, signal }, (response) => {
       collect(response)

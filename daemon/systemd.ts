@@ -2,12 +2,12 @@
  * The daemon as a unit of systemd: what it says (sd_notify(3)), and whether it is being restarted. Without systemd nothing of this
  * happens.
  */
-import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
 import type { EventLog } from "../admin-api/events.ts";
 import type { Status } from "../admin-api/schemas.ts";
 import { messageOf } from "../handoff/coded-error.ts";
+import { late } from "../handoff/late.ts";
 import { Notifier } from "../handoff/service-manager.ts";
 
 const ASK_MS = 2_000;
@@ -164,7 +164,7 @@ export function statusLine({ services, listeners }: Pick<Status, "services" | "l
 
 function output(file: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(file, args, { timeout: ASK_MS, killSignal: "SIGKILL" }, (error, stdout) => {
+    late.childProcess.execFile(file, args, { timeout: ASK_MS, killSignal: "SIGKILL" }, (error, stdout) => {
       if (error === null) resolve(stdout);
       else reject(new Error(`${file} ${args.join(" ")} failed`, { cause: error }));
     });

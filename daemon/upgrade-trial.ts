@@ -2,9 +2,8 @@
  * The new program is tried in a child before it may replace anything: it is loaded with its addon, reads the configuration and the
  * state, and opens nothing. A version that could not go on is refused here, with its own words.
  */
-import { spawn } from "node:child_process";
-import { text } from "node:stream/consumers";
 import { messageOf } from "../handoff/coded-error.ts";
+import { late } from "../handoff/late.ts";
 import { packageVersion } from "../handoff/version.ts";
 import type { Config } from "./config/config.ts";
 import { upgradeRefused } from "./errors.ts";
@@ -22,7 +21,7 @@ const TAIL = 600;
 export async function tryProgram({ file, argv }: Program, state: string): Promise<string> {
   const [argv0 = file, ...args] = argv;
   const { NOTIFY_SOCKET: _socket, WATCHDOG_USEC: _watchdog, ...environment } = process.env;
-  const child = spawn(file, args, {
+  const child = late.childProcess.spawn(file, args, {
     argv0,
     env: environment,
     stdio: ["pipe", "pipe", "pipe"],
@@ -39,6 +38,7 @@ export async function tryProgram({ file, argv }: Program, state: string): Promis
   });
   child.stdin.on("error", () => undefined); // It has ended without reading: its status says so.
   child.stdin.end(state);
+  const { text } = late.consumers;
   const [failure, said, complaint] = await Promise.all([ended, text(child.stdout), text(child.stderr)]);
   if (failure !== null) throw upgradeRefused(`${failure}${tail(complaint)}`);
   const version = /^handoffd (\S+) can go on$/mu.exec(said)?.[1];

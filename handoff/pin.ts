@@ -1,5 +1,5 @@
 /** Pinned connections: made from a slot's reserved source, and looked up on the server's side. */
-import { connect, isIPv6, Socket } from "node:net";
+import { connect, Socket } from "node:net";
 import { hasCode } from "./coded-error.ts";
 import { Descriptor } from "./descriptor.ts";
 import { timedOut } from "./errors.ts";
@@ -69,7 +69,7 @@ export function serverSide(client: Socket): DiagSocket | null {
   const { localAddress, localPort, remoteAddress, remotePort } = client;
   if (localAddress === undefined || localPort === undefined) return null;
   if (remoteAddress === undefined || remotePort === undefined) return null;
-  const family = isIPv6(remoteAddress) ? "inet6" : "inet";
+  const family = client.remoteFamily === "IPv6" ? "inet6" : "inet";
   const found = native.diagConnection(
     { family, host: remoteAddress, port: remotePort },
     { family, host: localAddress, port: localPort },

@@ -1,6 +1,6 @@
 /** dist/bundle, which bin/ runs, is what dist/ is (tools/bundle.mjs). `npm run build` has made both. */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { describe, expect, it } from "vitest";
 import { root } from "./support/paths.ts";
@@ -35,6 +35,31 @@ describe("the bundle", { timeout: 120_000 }, () => {
     const said = sayings("bundle", paths);
     expect(said).toEqual(sayings("cli", paths));
     expect(said).toContainEqual(expect.objectContaining({ code: 2 }));
+  });
+
+  it("has in what is read before the listeners listen neither Fastify nor what builds or compiles a schema", () => {
+    const folder = `${root}/dist/bundle`;
+    const main = readdirSync(folder).filter((name) => /^main-.*\.js$/u.test(name));
+    const read = new Map<string, string>();
+    const visit = (name: string): void => {
+      if (read.has(name)) return;
+      const text = readFileSync(`${folder}/${name}`, "utf8");
+      read.set(name, text);
+      for (const [, next = ""] of text.matchAll(/\b(?:from|import)"\.\/([^"]+)"/gu)) visit(next);
+    };
+    for (const name of ["handoffd.js", ...main]) visit(name);
+    const sources = [...read.keys()].flatMap((name) => {
+      const map = JSON.parse(readFileSync(`${folder}/${name}.map`, "utf8")) as { readonly sources: string[] };
+      return map.sources;
+    });
+    expect(sources).toContainEqual(expect.stringContaining("/pino/pino.js"));
+    const late = sources.filter((each) => /node_modules\/(fastify|ajv|@sinclair)\//u.test(each));
+    expect(late).toEqual([]);
+    const all = [...read.values()].join("\n");
+    expect(all).toContain('from"node:net"');
+    for (const name of ["crypto", "child_process", "http", "https", "tls", "worker_threads"])
+      expect(all).not.toMatch(new RegExp(`(from|require\\()"(node:)?${name}"`, "u"));
+    expect(all.length).toBeLessThan(1024 * 1024);
   });
 
   it("needs no package, and bin/ runs the modules where there is none", () => {

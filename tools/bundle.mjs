@@ -25,6 +25,42 @@ function placed(path) {
   return readFileSync(path, "utf8").replaceAll("import.meta.url", place);
 }
 
+/** What packages require and nothing here leads to, by who requires it. It is left out, and what would be used of it throws. */
+const UNUSED = {
+  // Commands that are programs of their own.
+  commander: ["node:child_process"],
+  // Its own compilers (admin-api/validation.ts has ours), HTTP/2, the versions of plugins, injected requests.
+  fastify: [
+    "@fastify/ajv-compiler",
+    "@fastify/fast-json-stringify-compiler",
+    "light-my-request",
+    "node:http2",
+    "semver",
+  ],
+  // Threads to write in.
+  pino: ["thread-stream", "worker_threads"],
+  "prom-client": ["./lib/pushgateway", "@opentelemetry/api"],
+};
+/** What is asked of it all the same. */
+const KNOWN = { worker_threads: "isMainThread: true" };
+
+const unused = {
+  name: "unused",
+  setup({ onResolve, onLoad }) {
+    for (const [by, names] of Object.entries(UNUSED)) {
+      onResolve({ filter: new RegExp(`^(${names.join("|")})$`) }, ({ path, importer }) =>
+        importer.includes(`/node_modules/${by}/`) ? { path, namespace: "unused" } : undefined,
+      );
+    }
+    onLoad({ filter: /./, namespace: "unused" }, ({ path }) => ({
+      contents: `module.exports = new Proxy({ ${KNOWN[path] ?? ""} }, { get(known, name) {
+        if (Object.hasOwn(known, name)) return known[name];
+        throw new Error(\`\${String(name)} of ${path} is not part of the bundle (tools/bundle.mjs)\`);
+      } });`,
+    }));
+  },
+};
+
 const ours = {
   name: "ours",
   setup({ onLoad }) {
@@ -51,6 +87,6 @@ await build({
   lineLimit: 160,
   sourcemap: true,
   banner: { js: BANNER },
-  plugins: [ours],
+  plugins: [ours, unused],
   logLevel: "warning",
 });

@@ -1,6 +1,6 @@
 /** The unit as systemd has it. Asked by `systemctl show`, which answers any user. */
-import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { late } from "../../handoff/late.ts";
 import type { UnitFacts } from "./facts.ts";
 import { unitOf } from "../systemd.ts";
 
@@ -87,8 +87,13 @@ function seconds(text: string): number {
 /** null where it is not there, or fails. */
 function systemctl(args: readonly string[]): Promise<string | null> {
   return new Promise((resolve) => {
-    execFile("systemctl", args, { timeout: ASK_MS, killSignal: "SIGKILL" }, (error, stdout) => {
-      resolve(error === null ? stdout : null);
-    });
+    late.childProcess.execFile(
+      "systemctl",
+      args,
+      { timeout: ASK_MS, killSignal: "SIGKILL" },
+      (error, stdout) => {
+        resolve(error === null ? stdout : null);
+      },
+    );
   });
 }

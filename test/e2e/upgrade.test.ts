@@ -1,5 +1,13 @@
 /** The daemon is replaced while it runs, or is not and goes on. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { expect, onTestFinished, test } from "vitest";
 import { type Config, type Daemon, startDaemon } from "../support/daemon.ts";
@@ -119,6 +127,23 @@ const BROKEN: Readonly<Record<string, { readonly program: string; readonly says:
   "says nothing": { program: "", says: /does not say that it can go on/u },
   "is killed": { program: 'process.kill(process.pid, "SIGSEGV");', says: /ended with SIGSEGV/u },
 };
+
+test("a program that lacks what it loads last, its API, is refused too", async () => {
+  const { folder, daemon: started } = await installed();
+  await using daemon = started;
+  install(folder, "2.0.0");
+  choose(folder, "2.0.0");
+  const bundle = `${folder}/2.0.0/dist/bundle`;
+  const parts = readdirSync(bundle).filter((name) => /^server-.*\.js$/u.test(name));
+  expect(parts).toHaveLength(1);
+  for (const name of parts) rmSync(`${bundle}/${name}`);
+  const { code, stderr } = await daemon.cli("upgrade");
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: expect.stringContaining("Cannot find module") as string,
+  });
+  expect(await daemon.status()).toMatchObject({ version: "1.0.0", upgrades: 0, pid: daemon.pid });
+});
 
 test(
   "a program that cannot go on is refused in its own words, and the old one goes on",
