@@ -81,7 +81,10 @@ export interface UserEntry {
   readonly shell: string;
 }
 
-/** Watches a descriptor for readability on the loop of this environment. Level-triggered while started. */
+/**
+ * Watches a descriptor for readability on the loop of this environment. Level-triggered while started. Stop it before the descriptor
+ * is closed; only in `onReadable`, and in its microtasks, `native.close` and `closeAside` do it themselves.
+ */
 export interface NativePoll {
   /** Calls `onReadable` whenever the descriptor is readable (or hung up), until `stop`. Starting twice is fine. */
   start(): void;

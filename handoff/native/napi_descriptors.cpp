@@ -1,6 +1,7 @@
 #include "binding.h"
 #include "descriptor.h"
 #include "napi_values.h"
+#include "poll_object.h"
 
 namespace handoff {
 
@@ -8,10 +9,17 @@ namespace {
 
 using Info = Napi::CallbackInfo;
 
-void JsClose(const Info& info) { Check(info.Env(), Close(Int32(info, 0, "fd"))); }
+// The number of a descriptor that is going to be closed.
+int32_t ToClose(const Info& info) {
+  const int32_t fd = Int32(info, 0, "fd");
+  PollsOf(info.Env())->LetGo(fd);
+  return fd;
+}
+
+void JsClose(const Info& info) { Check(info.Env(), Close(ToClose(info))); }
 
 void JsCloseAside(const Info& info) {
-  const int fd = Int32(info, 0, "fd");
+  const int fd = ToClose(info);
   CloseAside(fd, Descriptor(Int32(info, 1, "done")));
 }
 

@@ -74,7 +74,7 @@ PollObject::PollObject(const Napi::CallbackInfo& info)
     throw Napi::Error::New(info.Env(), "this environment has no event loop");
   }
   auto link = std::make_unique<Link>();
-  Check(info.Env(), Poll::Open(loop, fd, OnReadable, OnClosed, link.get(), &link->poll));
+  Check(info.Env(), Poll::Open(loop, PollsOf(info.Env()), fd, OnReadable, OnClosed, link.get(), &link->poll));
   link->object = this;
   link_ = link.release();
   callback_ = Napi::Persistent(info[1].As<Napi::Function>());
@@ -150,7 +150,10 @@ void PollObject::RemoveRef(const Napi::CallbackInfo& /*info*/) {
 
 }  // namespace
 
+Polls* PollsOf(Napi::Env env) { return env.GetInstanceData<Polls>(); }
+
 Napi::Function PollClass(Napi::Env env) {
+  env.SetInstanceData(new Polls);
   return PollObject::DefineClass(env, "Poll",
                                  {
                                      PollObject::InstanceMethod("start", &PollObject::Start),

@@ -1,4 +1,13 @@
-import { fstatSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from "node:fs";
+import {
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { native, SCM_MAX_FD, SO, TCP, type InetAddress } from "../../handoff/native.ts";
@@ -97,6 +106,9 @@ describe("errors", () => {
       ["sendMessage", 0, "text", []],
       ["sendMessage", 0, new Uint8Array(1), 3],
       ["sendMessage", 0, new Uint8Array(1), ["3"]],
+      ["receiveMessage", 0, new Int8Array(1), 0],
+      ["receiveMessage", 0, Uint8Array, 0],
+      ["receiveMessage", 0, new Uint8Array(1), -1],
       ["spawn", "/bin/true", ["true"], ["A=b\0c"], []],
       ["diagSockets", "unix", 1, 0],
       ["diagSockets", "inet", 1, 65536],
@@ -766,35 +778,37 @@ describe("a poll", () => {
     return { reader, writer };
   }
 
-  it.each(["in the callback", "in its microtasks"])(
-    "loses no event of a new poll whose descriptor got the old one's number %s",
-    async (when) => {
-      const [reader, writer] = native.pipe();
-      writeSync(writer, "x");
-      let next = { reader: -1, writer: -1 };
-      const polls: { close(): void }[] = [];
-      await new Promise<void>((resolve, reject) => {
-        const reopen = (): void => {
-          native.close(reader);
-          next = pipeAt(reader);
-          const second = new native.Poll(next.reader, resolve);
-          polls.push(second);
-          second.start();
-          writeSync(next.writer, "y");
-          // Only now, as code does that cleans up in `finally`.
-          first.close();
-        };
-        const first = new native.Poll(reader, () => {
-          first.stop();
-          if (when === "in the callback") reopen();
-          else void Promise.resolve().then(reopen).catch(reject);
-        });
-        first.start();
+  it.each([
+    ["in the callback", "with a stop before"],
+    ["in the callback", "without one"],
+    ["in its microtasks", "with a stop before"],
+    ["in its microtasks", "without one"],
+  ])("loses no event of a new poll whose descriptor got the old one's number %s, %s", async (when, how) => {
+    const [reader, writer] = native.pipe();
+    writeSync(writer, "x");
+    let next = { reader: -1, writer: -1 };
+    const polls: { close(): void }[] = [];
+    await new Promise<void>((resolve, reject) => {
+      const reopen = (): void => {
+        native.close(reader);
+        next = pipeAt(reader);
+        const second = new native.Poll(next.reader, resolve);
+        polls.push(second);
+        second.start();
+        writeSync(next.writer, "y");
+        // Only now, as code does that cleans up in `finally`.
+        first.close();
+      };
+      const first = new native.Poll(reader, () => {
+        if (how === "with a stop before") first.stop();
+        if (when === "in the callback") reopen();
+        else void Promise.resolve().then(reopen).catch(reject);
       });
-      for (const poll of polls) poll.close();
-      closeAll(writer, next.reader, next.writer);
-    },
-  );
+      first.start();
+    });
+    for (const poll of polls) poll.close();
+    closeAll(writer, next.reader, next.writer);
+  });
 
   it.each(["in the callback", "in its microtasks"])(
     "loses no event of its own when another descriptor gets its number %s",
@@ -821,6 +835,50 @@ describe("a poll", () => {
       closeAll(writer, next.reader, next.writer);
     },
   );
+
+  /** The descriptors that libuv's epoll watches in this process (proc_pid_fdinfo(5)). */
+  function watched(): number[] {
+    const all = readdirSync("/proc/self/fdinfo").flatMap((number) => {
+      try {
+        return [readFileSync(`/proc/self/fdinfo/${number}`, "utf8")];
+      } catch {
+        return []; // That of the directory, closed by now.
+      }
+    });
+    return [...all.join("").matchAll(/^tfd:\s+(\d+)/gm)].map((match) => Number(match[1]));
+  }
+
+  it("stays with the loop from one call to the next, so that a message costs no epoll_ctl", async () => {
+    const [reader, writer] = own(native.pipe());
+    writeSync(writer, "x");
+    const during = await new Promise<number[]>((resolve) => {
+      const poll = new native.Poll(reader, () => {
+        resolve(watched());
+        poll.close();
+      });
+      poll.start();
+    });
+    expect(during).toContain(reader);
+    expect(watched()).not.toContain(reader);
+  });
+
+  it("lets go of a descriptor that its callback closes, also when another process has it still", async () => {
+    const [reader, writer] = native.pipe();
+    const copy = own(native.duplicate(reader));
+    own(writer);
+    writeSync(writer, "x");
+    const after = await new Promise<number[]>((resolve) => {
+      const poll = new native.Poll(reader, () => {
+        // libuv would be told of the copy for ever, by a number that it cannot take out any more.
+        native.close(reader);
+        resolve(watched());
+        poll.close();
+      });
+      poll.start();
+    });
+    expect(after).not.toContain(reader);
+    expect(readSync(copy, Buffer.alloc(2))).toBe(1);
+  });
 
   it("falls silent, and does not end the process, when its number is closed or becomes a plain file", async () => {
     const { code, stdout, stderr } = await runScript(`
