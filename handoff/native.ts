@@ -260,13 +260,57 @@ export const TCP = {
 /** The most descriptors that one message carries (net/core/scm.h). 254 is EINVAL. */
 export const SCM_MAX_FD = 253;
 
+/** The addon itself. What it receives it reports in numbers (napi_messages.cpp), since a call is dear that makes an object. */
+interface Addon extends Omit<NativeBinding, "receiveMessage"> {
+  /** The message's length, -1 on EAGAIN. `report`: flags, pid, uid, gid, how many descriptors, and these. */
+  receiveMessage(fd: number, buffer: Uint8Array, maxDescriptors: number, report: Int32Array): number;
+}
+
+const [FLAGS, PID, UID, GID, COUNT, FIRST_DESCRIPTOR] = [0, 1, 2, 3, 4, 5] as const;
+const DATA_TRUNCATED = 1;
+const DESCRIPTORS_TRUNCATED = 2;
+const HAS_CREDENTIALS = 4;
+/** Written by each call and read before it returns. */
+const report = new Int32Array(FIRST_DESCRIPTOR + SCM_MAX_FD);
+
+function at(index: number): number {
+  const number = report[index];
+  if (number === undefined) throw new Error("the addon reports more than there is room for");
+  return number;
+}
+
+function bindingOf(addon: Addon): NativeBinding {
+  return {
+    ...addon,
+    receiveMessage(fd, buffer, maxDescriptors) {
+      const length = addon.receiveMessage(fd, buffer, maxDescriptors, report);
+      if (length < 0) return null;
+      const flags = at(FLAGS);
+      const descriptors: number[] = [];
+      for (let i = 0; i < at(COUNT); i++) descriptors.push(at(FIRST_DESCRIPTOR + i));
+      return {
+        length,
+        descriptors,
+        dataTruncated: (flags & DATA_TRUNCATED) !== 0,
+        descriptorsTruncated: (flags & DESCRIPTORS_TRUNCATED) !== 0,
+        credentials: (flags & HAS_CREDENTIALS) === 0 ? null : credentials(),
+      };
+    },
+  };
+}
+
+function credentials(): PeerCredentials {
+  // The kernel's uid_t and gid_t are unsigned.
+  return { pid: at(PID), uid: at(UID) >>> 0, gid: at(GID) >>> 0 };
+}
+
 const require = createRequire(import.meta.url);
 
 function load(): NativeBinding {
   // From the sources (tests) this file is handoff/native.ts, compiled it is dist/handoff/native.js.
   for (const path of ["../build/Release/handoff.node", "../../build/Release/handoff.node"]) {
     try {
-      return require(path) as NativeBinding;
+      return bindingOf(require(path) as Addon);
     } catch (error) {
       if (error instanceof Error && "code" in error && error.code === "MODULE_NOT_FOUND") continue;
       throw error;

@@ -110,13 +110,13 @@ Napi::Value JsPeerCredentials(const Info& info) {
 }
 
 void JsAttachReuseportFilter(const Info& info) {
-  const Napi::Uint8Array bytes = Bytes(info, 1, "program");
-  if (bytes.ByteLength() % sizeof(sock_filter) != 0) {
+  const Memory<uint8_t> bytes = Bytes(info, 1, "program");
+  if (bytes.length % sizeof(sock_filter) != 0) {
     throw SystemCallError(info.Env(), Failed("setsockopt", EINVAL));
   }
   // Copied: a view into a larger buffer need not be aligned.
-  std::vector<sock_filter> program(bytes.ByteLength() / sizeof(sock_filter));
-  if (!program.empty()) std::memcpy(program.data(), bytes.Data(), bytes.ByteLength());
+  std::vector<sock_filter> program(bytes.length / sizeof(sock_filter));
+  if (!program.empty()) std::memcpy(program.data(), bytes.data, bytes.length);
   Check(info.Env(), AttachReuseportFilter(Int32(info, 0, "fd"), program));
 }
 

@@ -24,8 +24,8 @@ std::string Describe(int error) {
 }
 
 double Integer(Napi::Env env, const Napi::Value& value, const char* name, double least, double most) {
-  if (!value.IsNumber()) throw WrongArgument(env, name, "a number");
-  const double number = value.As<Napi::Number>().DoubleValue();
+  double number = 0;
+  if (napi_get_value_double(env, value, &number) != napi_ok) throw WrongArgument(env, name, "a number");
   // The comparison is written so that NaN fails it.
   if (!(number >= least && number <= most) || std::trunc(number) != number) {
     throw WrongArgument(env, name, "an integer in its range");
@@ -46,6 +46,17 @@ std::string ToCString(Napi::Env env, const Napi::Value& value, const char* name)
   std::string text = ToString(env, value, name);
   if (text.find('\0') != std::string::npos) throw WrongArgument(env, name, "a string without NUL");
   return text;
+}
+
+template <typename Number>
+Memory<Number> ToMemory(Napi::Env env, const Napi::Value& value, napi_typedarray_type wanted,
+                        const char* name, const char* expected) {
+  napi_typedarray_type type{};
+  size_t length = 0;
+  void* data = nullptr;
+  const napi_status status = napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr);
+  if (status != napi_ok || type != wanted) throw WrongArgument(env, name, expected);
+  return {static_cast<Number*>(data), length};
 }
 
 Napi::Array ToArray(Napi::Env env, const Napi::Value& value, const char* name) {
@@ -92,12 +103,12 @@ std::string CString(const Napi::CallbackInfo& info, size_t index, const char* na
   return ToCString(info.Env(), info[index], name);
 }
 
-Napi::Uint8Array Bytes(const Napi::CallbackInfo& info, size_t index, const char* name) {
-  if (!info[index].IsTypedArray() ||
-      info[index].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-    throw WrongArgument(info.Env(), name, "a Uint8Array");
-  }
-  return info[index].As<Napi::Uint8Array>();
+Memory<uint8_t> Bytes(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  return ToMemory<uint8_t>(info.Env(), info[index], napi_uint8_array, name, "a Uint8Array");
+}
+
+Memory<int32_t> Int32Memory(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  return ToMemory<int32_t>(info.Env(), info[index], napi_int32_array, name, "an Int32Array");
 }
 
 std::vector<int> Int32s(const Napi::CallbackInfo& info, size_t index, const char* name) {

@@ -36,7 +36,14 @@ bool Bool(const Napi::CallbackInfo& info, size_t index, const char* name);
 std::string String(const Napi::CallbackInfo& info, size_t index, const char* name);
 // The same, without NUL: for what becomes a C string.
 std::string CString(const Napi::CallbackInfo& info, size_t index, const char* name);
-Napi::Uint8Array Bytes(const Napi::CallbackInfo& info, size_t index, const char* name);
+// Only for the duration of the call: what a typed array shows may be moved or freed by JavaScript.
+template <typename Number>
+struct Memory {
+  Number* data;
+  size_t length;
+};
+Memory<uint8_t> Bytes(const Napi::CallbackInfo& info, size_t index, const char* name);
+Memory<int32_t> Int32Memory(const Napi::CallbackInfo& info, size_t index, const char* name);
 std::vector<int> Int32s(const Napi::CallbackInfo& info, size_t index, const char* name);
 std::vector<std::string> CStrings(const Napi::CallbackInfo& info, size_t index, const char* name);
 Address SocketAddress(const Napi::CallbackInfo& info, size_t index);
