@@ -1,4 +1,5 @@
-// One descriptor to another process and its acknowledgement back, four ways.
+// One descriptor to another process and its acknowledgement back, four ways: where both run on one processor, so that a
+// message costs what is done for it, and where each has its own, so that it costs the waking up as well.
 import { fork } from "node:child_process";
 import { mkdtempSync, openSync, closeSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -10,34 +11,55 @@ import { fileURLToPath } from "node:url";
 import { disposing, start } from "./support/child.mjs";
 import { program } from "./support/compile.mjs";
 import { ratio, row, takeTurns } from "./support/figures.mjs";
+import { processors, runOn } from "./support/processors.mjs";
 import { product } from "./support/product.mjs";
 
 export const title = "one descriptor to another process, and the acknowledgement back";
 
 const MESSAGE_SIZE = 64;
+/** Rounds that are not counted: V8 compiles what is called often. */
+const WARM_UP = 5;
 
-export function run(options) {
-  return disposing((own) => compare(options, own));
+export async function run(options) {
+  const all = processors();
+  const [here] = all;
+  const there = all.at(-1);
+  const rows = [];
+  try {
+    runOn(process.pid, [here]);
+    rows.push(...(await disposing((own) => compare("one processor", here, options, own))));
+    if (there !== here) {
+      rows.push(...(await disposing((own) => compare("two processors", there, options, own))));
+    }
+  } finally {
+    runOn(process.pid, all);
+  }
+  return rows;
 }
 
-async function compare({ quick }, own) {
+/** `there`: the processor of whoever answers. */
+async function compare(where, there, { quick }, own) {
   const rounds = quick ? 3 : 20;
   const count = quick ? 50 : 300;
-  const floor = own(floorSide());
+  const floor = own(await floorSide());
   const addon = own(await addonSide());
   const keeper = own(await keeperSide());
   const node = own(await nodeSide());
+  for (const { answerer } of [floor, addon, keeper, node]) runOn(answerer, [there]);
   const sides = {
     floor: () => floor.roundTrips(count),
     addon: () => addon.roundTrips(count),
     keeper: () => keeper.roundTrips(count),
     node: () => node.roundTrips(count),
   };
-  for (const warmUp of Object.values(sides)) await warmUp();
+  for (const warmUp of Object.values(sides)) for (let round = 0; round < WARM_UP; round++) await warmUp();
   const times = await takeTurns(rounds, sides);
-  const figures = (name, side, more) => row(name, "µs", times[side].flat(), more);
+  const figures = (name, side, more) => row(`${where}: ${name}`, "µs", times[side].flat(), more);
   return [
-    figures("two C processes, blocking", "floor"),
+    figures("two C processes, blocking", "floor", {
+      ratio: ratio(times.floor, times.node),
+      of: "child.send",
+    }),
     figures("two Node processes, our addon", "addon", {
       ratio: ratio(times.addon, times.floor),
       of: "C",
@@ -61,9 +83,11 @@ async function compare({ quick }, own) {
 
 const microseconds = (from) => (performance.now() - from) * 1000;
 
-function floorSide() {
+async function floorSide() {
   const pair = start(program("floor"), []);
+  const answerer = Number(await pair.line());
   return {
+    answerer,
     async roundTrips(count) {
       pair.child.stdin.write(`${count}\n`);
       return (await pair.line()).split(" ").map((ns) => Number(ns) / 1000);
@@ -113,6 +137,7 @@ async function addonSide() {
   });
   poll.start();
   return {
+    answerer: peer.child.pid,
     roundTrips: (count) =>
       oneByOne(count, (callback) => {
         acknowledged = callback;
@@ -135,7 +160,9 @@ async function keeperSide() {
   const devNull = openSync("/dev/null", "r+");
   const passed = native.socket("inet", "stream", false);
   const keeper = KeeperProcess.start(join(folder, "keeper.sock"), [devNull, devNull, 2]);
+  keeper.watch(() => undefined);
   return {
+    answerer: keeper.pid,
     async roundTrips(count) {
       const times = [];
       for (let i = 0; i < count; i++) {
@@ -159,6 +186,7 @@ async function nodeSide() {
   const server = createServer().listen(0, "127.0.0.1");
   await Promise.all([once(peer, "message"), once(server, "listening")]);
   return {
+    answerer: peer.pid,
     roundTrips: (count) =>
       oneByOne(count, (callback) => {
         peer.once("message", callback);

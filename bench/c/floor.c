@@ -1,6 +1,7 @@
 // The floor of the descriptor benchmark: what one descriptor and its acknowledgement cost between two
 // processes that do nothing else. Both block, so that nothing but the kernel lies between them.
 //
+//   stdout: the pid of the one that answers
 //   stdin "500\n" ──▶ 500 round trips ──▶ stdout: 500 durations in nanoseconds, one line
 #include <stdint.h>
 #include <stdio.h>
@@ -81,6 +82,8 @@ int main(void) {
     return 0;
   }
   close(pair[1]);
+  printf("%d\n", (int)child);
+  fflush(stdout);
   for (int rounds = 0; scanf("%d", &rounds) == 1;) {
     for (int i = 0; i < rounds; i++) {
       uint64_t before = now_ns();
