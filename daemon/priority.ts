@@ -74,7 +74,9 @@ export class Priority {
     if (lowered === null || pid === null) return;
     try {
       setSession(pid, 0);
-      for (let pass = 0; pass < MOST_PASSES && raise(pid, lowered); pass++);
+      // The first look is at most of them; each later one, and the last is one that finds none, at all.
+      raise(threadsOf(pid), lowered);
+      for (let pass = 0; pass < MOST_PASSES && raise(threadsOfFamily(pid), lowered); pass++);
     } catch (error) {
       // It serves all the same.
       this.#log.warn({ err: error, pid }, "a process keeps the low priority with which it was started");
@@ -83,9 +85,9 @@ export class Priority {
 }
 
 /** Returns whether there was anything to do. */
-function raise(pid: number, { nice, low }: LoweredRecord): boolean {
+function raise(threads: readonly number[], { nice, low }: LoweredRecord): boolean {
   let found = false;
-  for (const thread of family(pid).flatMap((each) => threadsOf(each))) {
+  for (const thread of threads) {
     try {
       // Of the one thread on Linux (setpriority(2), "C library/kernel differences").
       if (getPriority(thread) !== low) continue;
@@ -98,15 +100,19 @@ function raise(pid: number, { nice, low }: LoweredRecord): boolean {
   return found;
 }
 
-/** Its process group and all that descends from it. Not by looking into every process of the host: a deploy waits for this. */
-function family(pid: number): number[] {
+/** Of its process group and all that descends from it. Not by looking into every process of the host: a deploy waits for this. */
+function threadsOfFamily(pid: number): number[] {
+  const threads: number[] = [];
   const family = new Set([pid, ...allPids().filter((each) => native.processGroup(each) === pid)]);
   // A Set goes on with what is added meanwhile.
-  for (const member of family)
-    for (const thread of threadsOf(member))
+  for (const member of family) {
+    for (const thread of threadsOf(member)) {
+      threads.push(thread);
       for (const child of read(`/proc/${member}/task/${thread}/children`).split(" "))
         if (child !== "") family.add(Number(child));
-  return [...family];
+    }
+  }
+  return threads;
 }
 
 function threadsOf(pid: number): number[] {
@@ -141,6 +147,7 @@ function setSession(pid: number, nice: number): void {
 }
 
 let givesBack: boolean | null = null;
+let givesSessionsBack: boolean | null = null;
 
 /** Whether the daemon may raise the priority of others. Tried once: a user namespace shows capabilities that do not reach so far. */
 function canGiveBack(): boolean {
@@ -149,8 +156,8 @@ function canGiveBack(): boolean {
 
 /** Without CAP_SYS_ADMIN in the first user namespace every change but one in 100 ms is refused (proc_sched_autogroup_set_nice). */
 function mayGiveBackSessions(): boolean {
-  const isFirst = /^\s*0\s+0\s+4294967295$/u.test(read("/proc/self/uid_map"));
-  return isFirst && capable(CAP.sysAdmin, CAP.dacOverride);
+  return (givesSessionsBack ??=
+    /^\s*0\s+0\s+4294967295$/u.test(read("/proc/self/uid_map")) && capable(CAP.sysAdmin, CAP.dacOverride));
 }
 
 function capable(...capabilities: readonly number[]): boolean {
