@@ -53,7 +53,10 @@ describe("the bundle", { timeout: 120_000 }, () => {
       return map.sources;
     });
     expect(sources).toContainEqual(expect.stringContaining("/pino/pino.js"));
-    const late = sources.filter((each) => /node_modules\/(fastify|ajv|@sinclair)\//u.test(each));
+    // What a compiled schema calls is small.
+    const late = sources.filter((each) =>
+      /node_modules\/(fastify|ajv(?!\/lib\/runtime)|@sinclair)\//u.test(each),
+    );
     expect(late).toEqual([]);
     const all = [...read.values()].join("\n");
     expect(all).toContain('from"node:net"');

@@ -4,6 +4,8 @@
 import { readFileSync, rmSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { _, Ajv } from "ajv";
+import standalone from "ajv/dist/standalone/index.js";
 import { build } from "esbuild";
 
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
@@ -11,12 +13,16 @@ const outdir = join(dist, "bundle");
 // Packages that are CommonJS require what Node has.
 const BANNER =
   'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);';
-const SCHEMA = join(dist, "daemon/config/schema.js");
+const FITS = join(dist, "daemon/config/fits.js");
 
-/** The configuration's schema, in place of what it is built with (daemon/config/schema.ts). */
-async function builtSchema() {
-  const { ConfigFileSchema } = await import(pathToFileURL(SCHEMA).href);
-  return `export const ConfigFileSchema = JSON.parse(${JSON.stringify(JSON.stringify(ConfigFileSchema))});\n`;
+/** What the schema's compiler says, in place of the compiler (daemon/config/fits.ts). */
+async function compiledSchema() {
+  const { fits, schema } = await import(pathToFileURL(FITS).href);
+  // The one function that it calls and does not write itself.
+  for (const name of fits.source.scopeValues.keyword) name.value.code = _`readValue`;
+  const code = standalone.default(new Ajv({ code: { source: true, esm: true } }), fits);
+  const text = JSON.stringify(JSON.stringify(schema));
+  return `import { readValue } from "./read-value.js";\nconst self = null;\n${code}\nexport const fits = validate;\nexport const schema = JSON.parse(${text});\n`;
 }
 
 /** A module's own place, which it has lost in the bundle. */
@@ -65,7 +71,7 @@ const ours = {
   name: "ours",
   setup({ onLoad }) {
     onLoad({ filter: /\.js$/ }, async ({ path }) => {
-      if (path === SCHEMA) return { contents: await builtSchema() };
+      if (path === FITS) return { contents: await compiledSchema() };
       return path.startsWith(`${dist}/`) ? { contents: placed(path) } : undefined;
     });
   },

@@ -1,13 +1,23 @@
 /** Says a misfit with the schema as a person would: what is wrong; why; the way out. */
+import type { ErrorObject } from "ajv";
 import { messageOf } from "../../handoff/coded-error.ts";
-import type { SchemaError, SchemaWords } from "./fits.ts";
 import type { Path, Report, Source } from "./problem.ts";
 import { suggestion } from "./suggest.ts";
 import { VALUES, type ValueKind } from "./values.ts";
 
 export interface Misfit {
-  readonly error: SchemaError;
+  readonly error: ErrorObject;
   readonly path: Path;
+}
+
+/** The words of the schema that this file reads. */
+interface SchemaWords {
+  readonly description?: string;
+  readonly properties?: Readonly<Record<string, SchemaWords>>;
+  readonly anyOf?: readonly { readonly type?: string }[];
+  readonly "x-expected"?: string;
+  readonly "x-names"?: string;
+  readonly "x-value"?: ValueKind;
 }
 
 /** What the schema says of a value for other validators, and its reader says better. */
@@ -40,14 +50,14 @@ export function relevant(misfits: readonly Misfit[]): Misfit[] {
 }
 
 /** A mapping was meant to be the alternative that is a mapping. */
-function meantBranch(error: SchemaError): number | null {
+function meantBranch(error: ErrorObject): number | null {
   if (!isMapping(error.data)) return null;
-  const index = (error.words.anyOf ?? []).findIndex((schema) => schema.type === "object");
+  const index = (wordsOf(error).anyOf ?? []).findIndex((schema) => schema.type === "object");
   return index < 0 ? null : index;
 }
 
 export function complain({ error, path }: Misfit, source: Source, report: Report): void {
-  const words = error.words;
+  const words = wordsOf(error);
   switch (error.keyword) {
     case "additionalProperties":
       report.wrongKey([...path, String(error.params["additionalProperty"])], unknownKey(error, words));
@@ -66,7 +76,7 @@ export function complain({ error, path }: Misfit, source: Source, report: Report
   }
 }
 
-function unknownKey(error: SchemaError, words: SchemaWords): string {
+function unknownKey(error: ErrorObject, words: SchemaWords): string {
   const key = String(error.params["additionalProperty"]);
   if (words["x-names"] !== undefined)
     return `"${key}" cannot be used here; this is ${words["x-names"]}; rename it`;
@@ -86,7 +96,7 @@ function missingKey(key: string, words: SchemaWords): string {
 const KINDS = ["notify", "listening", "http", "delay"];
 
 /** `ready` is told apart by its `by`. */
-function complainAboutKind(error: SchemaError, path: Path, report: Report): void {
+function complainAboutKind(error: ErrorObject, path: Path, report: Report): void {
   const kind: unknown = error.params["tagValue"];
   if (kind === undefined) {
     report.wrongKey(path, `"by" is missing; it says what proves readiness; add by: ${KINDS.join(", ")}`);
@@ -98,7 +108,7 @@ function complainAboutKind(error: SchemaError, path: Path, report: Report): void
   );
 }
 
-function misfit(error: SchemaError, path: Path, words: SchemaWords, source: Source): string {
+function misfit(error: ErrorObject, path: Path, words: SchemaWords, source: Source): string {
   const found = shown(error.data);
   const expected = words["x-expected"] ?? "something else";
   const limit = String(error.params["limit"]);
@@ -127,7 +137,7 @@ function misfit(error: SchemaError, path: Path, words: SchemaWords, source: Sour
   }
 }
 
-function wrongType(error: SchemaError, words: SchemaWords, written: string | null): string {
+function wrongType(error: ErrorObject, words: SchemaWords, written: string | null): string {
   const expected = words["x-expected"] ?? "something else";
   if (error.data === null) return `there is no value; needed is ${expected}; write it or remove the key`;
   const found = shown(error.data, written);
@@ -155,6 +165,10 @@ function refusalOf(kind: ValueKind | undefined, text: string): string | null {
   } catch (error) {
     return messageOf(error);
   }
+}
+
+function wordsOf(error: ErrorObject): SchemaWords {
+  return (error.parentSchema ?? {}) as SchemaWords;
 }
 
 function isMapping(data: unknown): boolean {

@@ -2,9 +2,10 @@
  * Holds a value against the schema. What does not fit is reported, and left out of the draft that is returned, so
  * that the checks of meaning can look at everything else and all is said at once.
  */
+import type { ErrorObject } from "ajv";
 import { complain, relevant, type Misfit } from "./complaint.ts";
-import { misfitsOf, type SchemaError } from "./fits.ts";
-import type { Path, Report, Source } from "./problem.ts";
+import { fits, schema } from "./fits.ts";
+import type { Report, Source } from "./problem.ts";
 import type { ConfigFile } from "./schema.ts";
 
 /** As the type says, but any part may be missing, because it was wrong. */
@@ -19,8 +20,8 @@ export type ConfigDraft = Draft<ConfigFile>;
 /** Reports every misfit. The draft is a copy, and has the type ConfigFile when nothing was reported. */
 export function validateShape(value: unknown, source: Source, report: Report): ConfigDraft {
   const draft: unknown = structuredClone(value);
-  const errors = misfitsOf(draft);
-  const misfits = relevant(errors.map((error) => ({ error, path: pathOf(error, draft) })));
+  if (fits(draft)) return draft;
+  const misfits = relevant((fits.errors ?? []).map((error) => misfitOf(error, draft)));
   // All is said before anything is left out: the sentences look at the values.
   for (const misfit of misfits) complain(misfit, source, report);
   for (const misfit of misfits) leaveOut(draft, misfit);
@@ -29,17 +30,25 @@ export function validateShape(value: unknown, source: Source, report: Report): C
 
 type Container = Record<string | number, unknown>;
 
-function pathOf(error: SchemaError, draft: unknown): Path {
-  let at = draft;
-  return error.instancePath
-    .split("/")
-    .slice(1)
-    .map((part) => {
-      const key = part.replaceAll("~1", "/").replaceAll("~0", "~");
-      const step = Array.isArray(at) ? Number(key) : key;
-      at = (at as Container)[step];
-      return step;
-    });
+/** With what the error is about, as the compiler's option `verbose` would have it. */
+function misfitOf(error: ErrorObject, draft: unknown): Misfit {
+  const path: (string | number)[] = [];
+  let data = draft;
+  for (const key of stepsOf(error.instancePath)) {
+    const step = Array.isArray(data) ? Number(key) : key;
+    path.push(step);
+    data = (data as Container)[step];
+  }
+  // A fragment of a URI, and its last step is the keyword.
+  const words = stepsOf(decodeURIComponent(error.schemaPath)).slice(0, -1);
+  const parentSchema = words.reduce<unknown>((at, step) => (at as Container)[step], schema);
+  return { error: { ...error, data, parentSchema: parentSchema as object }, path };
+}
+
+/** Of a JSON pointer (RFC 6901). */
+function stepsOf(pointer: string): readonly string[] {
+  const [, ...steps] = pointer.split("/");
+  return steps.map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
 function leaveOut(draft: unknown, { error, path }: Misfit): void {
@@ -57,6 +66,6 @@ function leaveOut(draft: unknown, { error, path }: Misfit): void {
   if (typeof at === "object" && at !== null) (at as Container)[last] = undefined;
 }
 
-function unknownKey(error: SchemaError): string {
+function unknownKey(error: ErrorObject): string {
   return String(error.params["additionalProperty"]);
 }
