@@ -6,14 +6,14 @@ import type { Listener } from "../handoff/listener.ts";
 import { refusesNew } from "../handoff/refuse.ts";
 import { packageVersion } from "../handoff/version.ts";
 import { reach } from "./fault.ts";
-import type { Generation } from "./generation.ts";
-import type { LookForHolders } from "./holders.ts";
+import type { Generation } from "./generation/generation.ts";
+import type { LookForHolders } from "./sockets/holders.ts";
 import type { RecoverySource } from "./metrics.ts";
 import { familyHolds } from "./proc.ts";
-import { anyLives } from "./rescue.ts";
-import type { ServiceRecord } from "./snapshot.ts";
+import { anyLives } from "./sockets/rescue.ts";
+import type { ServiceRecord } from "./state/snapshot.ts";
 import type { Surroundings } from "./surroundings.ts";
-import type { Inheritance } from "./upgrade-state.ts";
+import type { Inheritance } from "./upgrade/upgrade-state.ts";
 
 /** Where what this daemon goes on with comes from; null: there is nothing, it begins. `hasStored`: systemd's fdstore gave some of `kept`. */
 export function sourceOf(

@@ -3,9 +3,9 @@
  * was killed, the group of an instance that has ended. The next image is their parent, and nobody else would reap them.
  */
 import { Process, startTimeOf } from "../handoff/process.ts";
-import { endGroup, within } from "./ending.ts";
+import { endGroup, within } from "./generation/ending.ts";
 import { childrenOf } from "./proc.ts";
-import type { Service } from "./service.ts";
+import type { Service } from "./service/service.ts";
 
 /** Gives each the longest time that any drain has, and then ends it with its group. The keeper is only reaped. */
 export function endStrays(services: readonly Service[], keeper: number | null): void {

@@ -2,10 +2,10 @@
 import type { Logger } from "pino";
 import type { EventDraft } from "../admin-api/events.ts";
 import type { Keeper } from "../handoff/keeper.ts";
-import type { Doors } from "./doors.ts";
-import type { History } from "./history.ts";
+import type { Doors } from "./external/doors.ts";
+import type { History } from "./state/history.ts";
 import type { Tally } from "./metrics.ts";
-import type { Moves } from "./moves.ts";
+import type { Moves } from "./generation/moves.ts";
 
 export interface Surroundings {
   /** Absolute. */

@@ -32,7 +32,7 @@ const LIMITS = {
 };
 /** What says something after fifty deploys, too. */
 const QUICK_LIMITS = { descriptors: 3, threads: 1, files: 1, keeperDescriptors: 3 };
-/** Two files of it, each as large (daemon/history.ts), and the line that was too much. */
+/** Two files of it, each as large (daemon/state/history.ts), and the line that was too much. */
 const HISTORY_MIB = 16.1;
 const ENDED = ["succeeded", "failed", "rolled-back", "aborted"];
 const LOOK_MS = 5;

@@ -1,5 +1,5 @@
 /** Before the first deploy, one client after the other: what the service is like when nothing happens. */
-import { pause } from "../../daemon/ending.ts";
+import { pause } from "../../daemon/generation/ending.ts";
 import { ask, type Asked, Connections, type Where } from "./ask.ts";
 import { call } from "./caller.ts";
 import type { DescriptorCounts, ListenerFacts } from "./observations.ts";

@@ -1,6 +1,6 @@
 /** A client of a listener that speaks no HTTP, or none that is known: it connects, waits a moment, and leaves. */
 import { connect, type Socket } from "node:net";
-import { pause } from "../../daemon/ending.ts";
+import { pause } from "../../daemon/generation/ending.ts";
 import { hasCode } from "../../handoff/coded-error.ts";
 import { connectPinned } from "../../handoff/pin.ts";
 import type { Where } from "./ask.ts";

@@ -1,5 +1,5 @@
 /** The clients of one listener, of all kinds at a time. */
-import { pause } from "../../daemon/ending.ts";
+import { pause } from "../../daemon/generation/ending.ts";
 import type { Where } from "./ask.ts";
 import { call } from "./caller.ts";
 import type { ListenerFacts, LoadName } from "./observations.ts";

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Client } from "../../admin-api/client.ts";
-import { pause } from "../../daemon/ending.ts";
+import { pause } from "../../daemon/generation/ending.ts";
 import { familyOf } from "../../daemon/proc.ts";
 import { daemonFailed } from "./errors.ts";
 import { keepersOf, killKnown, known, type Known, startedIn } from "./processes.ts";

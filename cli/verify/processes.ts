@@ -1,7 +1,7 @@
 /** Processes that a verification has started, by pid and start time: a pid alone may be another one's by the time it is looked at. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { pause } from "../../daemon/ending.ts";
+import { pause } from "../../daemon/generation/ending.ts";
 import { allPids, commandOf, hasEnded, socketsOf } from "../../daemon/proc.ts";
 import { Process, startTimeOf } from "../../handoff/process.ts";
 import { boundSockets } from "./sockets.ts";

@@ -8,7 +8,7 @@
  *   idle        one connection that rests between two calls of `next`
  */
 import type { Duplex } from "node:stream";
-import { pause } from "../../daemon/ending.ts";
+import { pause } from "../../daemon/generation/ending.ts";
 import { ask, type Asked, Connections, type Where } from "./ask.ts";
 import type { LoadName } from "./observations.ts";
 

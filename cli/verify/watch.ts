@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import type { Client } from "../../admin-api/client.ts";
 import type { Generation } from "../../admin-api/schemas.ts";
-import { pause } from "../../daemon/ending.ts";
+import { pause } from "../../daemon/generation/ending.ts";
 import { familyOf } from "../../daemon/proc.ts";
 import { CodedError } from "../../handoff/coded-error.ts";
 import type { Where } from "./ask.ts";

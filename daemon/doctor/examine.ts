@@ -3,7 +3,7 @@ import type { Diagnosis } from "../../admin-api/schemas.ts";
 import { messageOf } from "../../handoff/coded-error.ts";
 import type { Listener } from "../../handoff/listener.ts";
 import type { Config } from "../config/config.ts";
-import type { Service } from "../service.ts";
+import type { Service } from "../service/service.ts";
 import { diagnose } from "./doctor.ts";
 import { gather } from "./gather.ts";
 

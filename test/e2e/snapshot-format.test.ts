@@ -1,4 +1,4 @@
-/** What a daemon writes of a service has the form of the golden files: another form is another format (daemon/snapshot-format.ts). */
+/** What a daemon writes of a service has the form of the golden files: another form is another format (daemon/state/snapshot-format.ts). */
 import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { startDaemon } from "../support/daemon.ts";

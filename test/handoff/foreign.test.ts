@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { ProgramChannel, SAID_NOTHING } from "../../daemon/program-channel.ts";
+import { ProgramChannel, SAID_NOTHING } from "../../daemon/generation/program-channel.ts";
 import { Channel } from "../../handoff/channel.ts";
 import { Descriptor } from "../../handoff/descriptor.ts";
 import { encodeFrame, textField } from "../../handoff/frame.ts";
