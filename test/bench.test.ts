@@ -61,7 +61,7 @@ async function figuresOf(name: string): Promise<{ said: string; figures: Figures
 // Whether it works, not how fast: nothing here looks at a time.
 describe("npm run bench", { timeout: 160_000 }, () => {
   it.each([
-    ["descriptor", "µs", 5],
+    ["descriptor", "µs", 10],
     ["spawn", "ms", 2],
     ["weight", "µs", 2],
     ["steering", "µs", 10],

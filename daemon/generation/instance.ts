@@ -74,7 +74,7 @@ export interface InstanceRecord {
   /** See Notices; absent: 0. */
   readonly extendedTo?: number;
   /** See Priority; absent, as null: it has the configured one. */
-  readonly lowered?: LoweredRecord | null;
+  readonly lowered?: LoweredRecord;
 }
 
 /** A place in which nothing has run yet. */
@@ -156,6 +156,7 @@ export class Instance {
   }
 
   get record(): InstanceRecord {
+    const lowered = this.#priority.record;
     return {
       id: this.id,
       state: this.state,
@@ -165,7 +166,7 @@ export class Instance {
       startTime: this.#process?.startTime ?? null,
       said: this.said,
       extendedTo: this.notices.extendedTo,
-      lowered: this.#priority.record,
+      ...(lowered !== null && { lowered }),
     };
   }
 
