@@ -1,10 +1,11 @@
 /** `handoffctl`: asks the daemon. One verb a file in commands/; what they share is here. */
 import { readFileSync } from "node:fs";
+import { constants } from "node:os";
 
 import { Command, CommanderError } from "commander";
 
 import { ApiError, Client, type Endpoint } from "../admin-api/client.ts";
-import { messageOf } from "../handoff/coded-error.ts";
+import { hasCode, messageOf } from "../handoff/coded-error.ts";
 import { packageVersion } from "../handoff/version.ts";
 import { abortCommand } from "./commands/abort.ts";
 import { completionCommand } from "./commands/completion.ts";
@@ -76,6 +77,7 @@ export function handoffctlProgram(runOf: (program: Command) => Run): Command {
 /** Runs one command line, without the program's name. Resolves to the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
   let code: ExitCode = 0;
+  process.stdout.on("error", endWithReader);
   const program = handoffctlProgram((own) => (act) => async (...args) => {
     code = await act(open(own.opts<GlobalOptions>()), ...args);
   });
@@ -87,6 +89,12 @@ export async function main(argv: readonly string[]): Promise<number> {
     report(error, program.opts<GlobalOptions>().json ?? false);
     return exitCodeOf(error);
   }
+}
+
+/** Who reads has seen enough (`| head -1`): it ends without a word, as a program does that SIGPIPE ends. */
+function endWithReader(error: Error): void {
+  if (!hasCode(error, "EPIPE")) throw error;
+  process.exit(128 + constants.signals.SIGPIPE);
 }
 
 const COMMANDS = [

@@ -1,9 +1,12 @@
 import type { ServerResponse } from "node:http";
+import { text } from "node:stream/consumers";
 
 import { expect, test } from "vitest";
 
 import { CodedError } from "../../handoff/coded-error.ts";
 import { serve } from "../admin-api/serving.ts";
+import { root } from "../support/paths.ts";
+import { start } from "../support/processes.ts";
 import { handoffctl } from "./command-line.ts";
 
 test("status fits 80 columns and names what serves", async () => {
@@ -13,6 +16,13 @@ test("status fits 80 columns and names what serves", async () => {
   for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   expect(stdout).toMatch(/web +tcp:0\.0\.0\.0:8080 +steered +0 +api\/3 +100 % +0\/4096/);
   expect(stdout).toMatch(/3 +41 +current +serving +100 % +17 +1\/1/);
+});
+
+test("ends without a word when nobody reads it any more", async () => {
+  const { child, exit } = start(`${root}/bin/handoffctl`, ["--help"], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout?.destroy();
+  const said = child.stderr === null ? null : await text(child.stderr);
+  expect([await exit, said]).toEqual([{ code: 141, signal: null }, ""]);
 });
 
 test.each([
