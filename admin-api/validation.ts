@@ -28,9 +28,8 @@ const validatorCompiler: FastifySchemaCompiler<object> = ({ schema, httpPart }) 
 type Compilers = NonNullable<NonNullable<FastifyServerOptions["schemaController"]>["compilersFactory"]>;
 
 /**
- * In place of Fastify's own, which are large. The schemas of answers are documentation and are held by tests; a second serialiser
- * would only drop fields. Fastify's
- * types describe its own compilers, not what it calls.
+ * In place of Fastify's own, which are large, and whose types describe what they are and not what is called. The schemas of answers are
+ * documentation and are held by tests; a second serialiser would only drop fields.
  */
 export const COMPILERS = {
   buildValidator: () => validatorCompiler,
