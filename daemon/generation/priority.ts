@@ -137,7 +137,8 @@ function read(path: string): string {
 /** The nice value of the session's autogroup, where there are such (CONFIG_SCHED_AUTOGROUP). */
 function setSession(pid: number, nice: number): void {
   const path = `/proc/${pid}/autogroup`;
-  // Empty where the process is in a control group with processor shares of its own: then those count.
+  // Empty where the kernel knows such groups and the process has none. In a control group with processor shares of its own it has one that
+  // does not count (task_wants_autogroup, kernel/sched/autogroup.c).
   if (read(path) === "") return;
   try {
     writeFileSync(path, String(nice));

@@ -1,4 +1,5 @@
 /** At which priority a candidate starts, and that it has its own back before anybody meets it. */
+import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { getPriority, tmpdir } from "node:os";
 import { expect, test } from "vitest";
@@ -24,7 +25,7 @@ async function nicesOf(daemon: Daemon, generation: number) {
   await eventually("the generation's threads and children", () => existsSync(file));
   const family = JSON.parse(readFileSync(file, "utf8")) as Readonly<Record<"own" | "chosen", number[]>>;
   const valuesOf = (numbers: readonly number[]) => [...new Set(numbers.map((each) => getPriority(each)))];
-  const session = readFileSync(`/proc/${family.own[0] ?? 0}/autogroup`, "utf8");
+  const session = sessionOf(`${family.own[0] ?? 0}`);
   return {
     own: valuesOf(family.own),
     chosen: valuesOf(family.chosen),
@@ -32,7 +33,12 @@ async function nicesOf(daemon: Daemon, generation: number) {
   };
 }
 
-const hasSessions = /nice/u.test(readFileSync("/proc/self/autogroup", "utf8"));
+/** Not there in a kernel without CONFIG_SCHED_AUTOGROUP; empty of a process in whose line none has begun a session since the host's start. */
+function sessionOf(pid: string, program = "env"): string {
+  return spawnSync(program, ["cat", `/proc/${pid}/autogroup`], { encoding: "utf8" }).stdout;
+}
+
+const hasSessions = /nice/u.test(sessionOf("self", "setsid"));
 const configured = (nice = OWN) => ({ own: [nice], chosen: [CHOSEN], session: hasSessions ? "0" : null });
 const low = (nice = OWN) => ({ own: [nice + 10], chosen: [CHOSEN], session: hasSessions ? "10" : null });
 
