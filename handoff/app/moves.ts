@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import type { Adapter } from "./adapter.ts";
 import { DaemonChannel, type Offered } from "./channel.ts";
+import { Ramp, STEP_MS } from "./ramp.ts";
 import { Route, type Parcel } from "./route.ts";
 import { type Arrived, Taker } from "./taker.ts";
 import { messageOf } from "../coded-error.ts";
@@ -14,6 +15,8 @@ import { native } from "../native.ts";
 export interface MoveCounts {
   /** null: connections move. Else why not: they drain politely. */
   readonly off: string | null;
+  /** Ours, on their way: nobody serves them until they are answered for. */
+  readonly leaving: number;
   /** Of other generations: served here. */
   readonly taken: number;
   /** Ours, served elsewhere now. */
@@ -46,6 +49,9 @@ export class Moves {
   #wanting = false;
   #woken = false;
   #turn = 0;
+  /** Of those who can take now; null: nobody can, or none has left yet. */
+  #ramp: Ramp | null = null;
+  #step: NodeJS.Timeout | undefined;
   #pause: NodeJS.Timeout | undefined;
   #report: NodeJS.Timeout | undefined;
   readonly #counts = { taken: 0, given: 0, returned: 0, broken: 0 };
@@ -74,7 +80,8 @@ export class Moves {
   }
 
   get counts(): MoveCounts {
-    return { off: this.#off, ...this.#counts };
+    const leaving = this.#routes.reduce((sum, route) => sum + route.leaving, 0);
+    return { off: this.#off, leaving, ...this.#counts };
   }
 
   /** Whether nothing of ours is on the way to another process. */
@@ -112,10 +119,12 @@ export class Moves {
     if (!this.#draining) return;
     // Also when the daemon has gone: it is in no way of what moves.
     for (const adapter of this.#adapters) this.#pumpOne(adapter);
+    this.#stepSoon();
     this.#wantIfNeeded();
   }
 
   end(): void {
+    clearTimeout(this.#step);
     clearTimeout(this.#pause);
     clearTimeout(this.#report);
     this.#tell();
@@ -132,16 +141,32 @@ export class Moves {
       // Round robin, a frame at a time: an instance that is slow to answer has no room.
       const route = able[this.#turn++ % Math.max(1, able.length)];
       if (route === undefined) return;
+      this.#ramp ??= new Ramp(this.#left);
       const parcels: Parcel[] = [];
-      const most = Math.min(TOGETHER, route.room);
+      const most = Math.min(TOGETHER, route.room, this.#ramp.room(TOGETHER));
       while (parcels.length < most) {
         const parcel = adapter.next();
         if (parcel === null) break;
         parcels.push(this.#counted(parcel));
       }
       if (parcels.length === 0) return;
+      this.#ramp.leave(parcels.length);
       route.send(parcels);
     }
+  }
+
+  /** How many connections there are that could move. */
+  get #left(): number {
+    return this.#adapters.reduce((sum, { kind, left }) => sum + (kind === null ? 0 : left), 0);
+  }
+
+  /** What the ramp holds back goes without any other event. */
+  #stepSoon(): void {
+    if (this.#ramp === null || this.#ramp.over) return;
+    this.#step ??= setTimeout(() => {
+      this.#step = undefined;
+      this.pump();
+    }, STEP_MS + 1); // A timer is up to one millisecond early.
   }
 
   #counted(parcel: Parcel): Parcel {
@@ -199,6 +224,8 @@ export class Moves {
         this.#answered();
       },
     );
+    // Who takes now may have just started, whoever took before.
+    if (!this.#routes.some(({ open }) => open)) this.#ramp = null;
     this.#routes.push(route);
     for (const adapter of this.#adapters) adapter.retry();
     this.wake();

@@ -55,7 +55,8 @@ export class Program {
   }
 
   get counts(): MoveCounts {
-    return this.#made?.counts ?? { off: "nothing is served yet", taken: 0, given: 0, returned: 0, broken: 0 };
+    const nothing = { leaving: 0, taken: 0, given: 0, returned: 0, broken: 0 };
+    return this.#made?.counts ?? { off: "nothing is served yet", ...nothing };
   }
 
   /** What is undefined stays as it was said before. */

@@ -91,6 +91,11 @@ export class Route {
     return this.#items === 0 && this.#queue.length === 0;
   }
 
+  /** How many connections are on the way: sent, or about to be, and not answered. */
+  get leaving(): number {
+    return this.#items;
+  }
+
   /** How many connections it would send on now; more than that wait for an answer. */
   get room(): number {
     return this.open && this.#queue.length === 0 ? Math.max(0, UNANSWERED_ITEMS - this.#items) : 0;

@@ -83,9 +83,17 @@ export class Generation {
     return this;
   }
 
-  /** Waits until it has said STOPPING=1: what could move at once has been sent by then. */
+  /** Waits until it has said STOPPING=1: the first connection that could move has been sent by then. */
   async stopping(): Promise<void> {
     await eventually("STOPPING=1", () => this.notes.some((note) => note.get("STOPPING") === "1"), WAIT_MS);
+  }
+
+  /** Waits until so many of its connections are on their way. */
+  async leaving(count: number): Promise<void> {
+    await eventually(`${count} connections on their way`, () => {
+      this.process.kill("SIGUSR2");
+      return this.lines.includes(`leaving ${count}`);
+    });
   }
 
   /** How it ended. */

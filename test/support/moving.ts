@@ -3,7 +3,7 @@
  * application, the daemon.
  */
 import { execFileSync } from "node:child_process";
-import { readdirSync, readlinkSync } from "node:fs";
+import { readlinkSync } from "node:fs";
 import { createConnection } from "node:net";
 import { text } from "node:stream/consumers";
 import { type Config, type Daemon, startDaemon } from "./daemon.ts";
@@ -17,6 +17,7 @@ import type { Deploy } from "./status.ts";
 /** By its own word (`moves()` of handoffd/app). */
 export interface MoveCounts {
   readonly off: string | null;
+  readonly leaving: number;
   readonly taken: number;
   readonly given: number;
   readonly returned: number;
@@ -143,11 +144,11 @@ export class Moving implements AsyncDisposable {
     });
   }
 
-  /** Resolves when the process has sent connections that nobody has received. */
-  async onTheirWay(pid: number): Promise<void> {
-    await eventually("connections on their way", () => {
-      const full = unreceived();
-      return socketsOf(pid).some((inode) => full.has(inode));
+  /** Resolves when so many connections of the process are on their way, by its own word. */
+  async leaving(pid: number, count: number): Promise<void> {
+    await eventually(`${count} connections on their way`, () => {
+      process.kill(pid, "SIGUSR2");
+      return new RegExp(`^leaving ${count}$`, "mu").test(this.daemon.output());
     });
   }
 
@@ -160,21 +161,4 @@ export class Moving implements AsyncDisposable {
 export function sameness(report: Report): Readonly<Record<string, number>> {
   const { connections, closedIdle, unasked, requests, ok } = report;
   return { connections, closedIdle, unasked, failed: requests - ok };
-}
-
-function socketsOf(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-    try {
-      return Number(/^socket:\[(\d+)\]$/u.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? []);
-    } catch {
-      return []; // Closed meanwhile.
-    }
-  });
-}
-
-/** The inodes of SEQPACKET sockets that have sent what their peers have not received (ss(8): Send-Q). */
-function unreceived(): ReadonlySet<number> {
-  const lines = execFileSync("ss", ["-xH"], { encoding: "utf8" }).split("\n");
-  const fields = lines.map((line) => line.trim().split(/\s+/u)).filter(([kind]) => kind === "u_seq");
-  return new Set(fields.flatMap(([, , , sent, , inode]) => (Number(sent) > 0 ? [Number(inode)] : [])));
 }
