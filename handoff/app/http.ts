@@ -7,6 +7,8 @@ import { Server as NetServer, type Socket } from "node:net";
 import { type Adapter, type Draining, kindOf, LookAgain } from "./adapter.ts";
 import {
   adopt,
+  connectionCount,
+  connectionsOf,
   descriptorOf,
   idleParsers,
   isIdle,
@@ -33,7 +35,8 @@ export class HttpAdapter implements Adapter {
   readonly kind: string | null;
   readonly listener: string;
   readonly #server: HttpServer;
-  readonly #sockets = new Set<Socket>();
+  /** null: the server is asked for them when it is time. A new connection costs nothing until then. */
+  readonly #sockets: Set<Socket> | null;
   /** Of a drain: those that may be idle. */
   readonly #candidates = new Set<Socket>();
   /** Of a drain: those that are on the way, and nobody's. */
@@ -52,18 +55,24 @@ export class HttpAdapter implements Adapter {
     this.#server = server;
     this.listener = listener;
     this.kind = moves ? kindOf("http", listener) : null;
-    server.on("connection", (socket: Socket) => {
-      this.#sockets.add(socket);
+    this.#sockets = this.kind === null ? this.#watched() : null;
+  }
+
+  /** With those that speak something else by now. */
+  get left(): number {
+    return this.#sockets?.size ?? connectionCount(this.#server) ?? 0;
+  }
+
+  #watched(): Set<Socket> {
+    const sockets = new Set<Socket>();
+    this.#server.on("connection", (socket: Socket) => {
+      sockets.add(socket);
       socket.once("close", () => {
-        this.#sockets.delete(socket);
-        this.#candidates.delete(socket);
+        sockets.delete(socket);
         this.#draining?.changed();
       });
     });
-  }
-
-  get left(): number {
-    return this.#sockets.size;
+    return sockets;
   }
 
   drain(draining: Draining): void {
@@ -80,7 +89,8 @@ export class HttpAdapter implements Adapter {
       });
     }
     if (this.kind === null) return;
-    for (const socket of this.#sockets) {
+    this.#server.once("close", () => draining.changed());
+    for (const socket of connectionsOf(this.#server)) {
       const response = pendingResponse(socket);
       if (response === null) this.#candidates.add(socket);
       else this.#watch(response.req, response);
@@ -93,7 +103,7 @@ export class HttpAdapter implements Adapter {
       this.#candidates.delete(socket);
       if (!this.#leaving.has(socket) && isIdle(socket, this.#idleNow())) return this.#parcel(socket);
     }
-    if (this.#sockets.size > 0) this.#again.soon();
+    if (this.left > 0) this.#again.soon();
     return null;
   }
 
@@ -108,7 +118,7 @@ export class HttpAdapter implements Adapter {
 
   retry(): void {
     if (this.#draining === null) return;
-    for (const socket of this.#sockets) this.#candidates.add(socket);
+    for (const socket of connectionsOf(this.#server)) this.#candidates.add(socket);
   }
 
   adopt(fd: number): Socket {

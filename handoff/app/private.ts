@@ -21,6 +21,7 @@ interface Handle {
 
 /** HTTPParser of src/node_http_parser.cc, with what lib/_http_server.js has put on it. */
 interface Parser {
+  readonly socket?: Socket | null;
   onIncoming: unknown;
   incoming: unknown;
   execute(bytes: Uint8Array): unknown;
@@ -65,12 +66,33 @@ export function pendingResponse(socket: Socket): ServerResponse | null {
   return insideOf(socket)._httpMessage ?? null;
 }
 
+interface ConnectionsList {
+  all(): Parser[];
+  idle(): Parser[];
+}
+
+function connectionsListOf(server: Server): ConnectionsList {
+  const name = Object.getOwnPropertySymbols(server).find(({ description }) => description === CONNECTIONS);
+  const { [name ?? ""]: connections } = server as unknown as Record<symbol | "", ConnectionsList | undefined>;
+  if (connections === undefined) throw new Error("a server does not know its connections");
+  return connections;
+}
+
 /** The parsers of the server that are between two messages. True for as long as nothing is read: in this turn of the loop. */
 export function idleParsers(server: Server): ReadonlySet<unknown> {
-  const name = Object.getOwnPropertySymbols(server).find(({ description }) => description === CONNECTIONS);
-  if (name === undefined) throw new Error("a server does not know its connections");
-  const { [name]: connections } = server as unknown as Record<symbol, { idle(): unknown[] }>;
-  return new Set(connections?.idle());
+  return new Set(connectionsListOf(server).idle());
+}
+
+/** Of an HTTP server, those that speak HTTP. */
+export function connectionsOf(server: Server): Socket[] {
+  return connectionsListOf(server)
+    .all()
+    .flatMap(({ socket }) => socket ?? []);
+}
+
+/** All that a server has accepted, or has been given by `adopt`, and that are not closed. */
+export function connectionCount(server: Server): number | undefined {
+  return (server as unknown as { readonly _connections?: number })._connections;
 }
 
 /** Whether an HTTP/1.1 connection could be served by another process from here on, without either end noticing. */
@@ -177,6 +199,8 @@ async function tryOut(abort: AbortSignal): Promise<string | null> {
     await until(() => seen.length === 1);
     const [first] = seen;
     if (first === undefined) return "no connection came";
+    check(connectionsOf(server)[0] === first, "a server does not know the sockets of its connections");
+    check(connectionCount(server) === 1, "a server does not know how many connections it has");
     check(isIdle(first, idleParsers(server)), "a connection on which nothing was said does not look idle");
     client.write(ASK.slice(0, -2));
     await until(() => first.bytesRead > 0);
@@ -195,7 +219,9 @@ async function tryOut(abort: AbortSignal): Promise<string | null> {
       idleParsers(server).size === 2,
       "a connection that was made one between two requests does not look it",
     );
+    check(connectionCount(server) === 2, "a server does not count a connection that it was given");
     first.destroy();
+    check(connectionCount(server) === 1, "a server counts a connection that is closed");
     await until(() => answers === 2 || wrong.length > 0);
     check(second.bytesRead === ASK.length, "a socket reads on although it was stopped");
     return wrong[0] ?? null;
