@@ -4,7 +4,6 @@ import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { start } from "../support/child.mjs";
 import { startDaemon } from "../support/daemon.mjs";
@@ -14,9 +13,10 @@ import { childrenOf, processesWith } from "../support/usage.mjs";
 import { answers, APPLICATION, freePort, missingProgram, startProcess, versionOf } from "./system.mjs";
 
 const ENDED = ["succeeded", "failed", "rolled-back", "aborted"];
-const LOOK_MS = 20;
 /** PM2 is not among the packages of this project: npm install --prefix ~/.cache/handoffd-tests/pm2 pm2 */
 const PM2 = join(homedir(), ".cache/handoffd-tests/pm2");
+/** As long as start_server waits by itself before it ends the old one. handoffd's default is a minute. */
+const BAKE = "1s";
 const SDK = join(root, "dist/handoff/app.js");
 
 /** The application by itself: what the others' throughput is compared with. */
@@ -49,7 +49,7 @@ function handoffd(name, { environment, ready, missing }) {
         listeners: ["web"],
         ready: { by: ready },
         verify: [{ http: { listener: "web", path: "/", expect: 200 } }],
-        deploy: { strategy: "blue-green", bake: "0s" },
+        deploy: { strategy: "blue-green", bake: BAKE },
       };
       const daemon = own(await startDaemon({ rest: () => ({ services: { api: service } }) }));
       await answers(daemon.port);
@@ -60,11 +60,10 @@ function handoffd(name, { environment, ready, missing }) {
           const { status, json, text } = await daemon.api("POST", "/v1/services/api/deploys", {});
           if (status !== 202) throw new Error(`the deploy was refused: ${text}`);
           for (;;) {
-            const { json: deploy } = await daemon.api("GET", `/v1/deploys/${json.id}`);
+            const { json: deploy } = await daemon.api("GET", `/v1/deploys/${json.id}?wait=10s`);
             if (deploy.phase === "succeeded") return;
             if (ENDED.includes(deploy.phase))
               throw new Error(`the deploy has ${deploy.phase}: ${deploy.reason?.message}`);
-            await delay(LOOK_MS);
           }
         },
       };
