@@ -3,7 +3,7 @@
  * daemon has made the routes (a pair of sockets each, by ROUTE on HANDOFF_FD) and is in no way of what travels on them.
  */
 import type { Socket } from "node:net";
-import type { Adapter } from "./adapter.ts";
+import { type Adapter, LookAgain } from "./adapter.ts";
 import { DaemonChannel, type Offered } from "./channel.ts";
 import { Ramp, STEP_MS } from "./ramp.ts";
 import { Route, type Parcel } from "./route.ts";
@@ -51,7 +51,8 @@ export class Moves {
   #turn = 0;
   /** Of those who can take now; null: nobody can, or none has left yet. */
   #ramp: Ramp | null = null;
-  #step: NodeJS.Timeout | undefined;
+  /** What the ramp holds back goes without any other event. A timer is up to one millisecond early. */
+  readonly #step = new LookAgain(STEP_MS + 1, () => this.pump());
   #pause: NodeJS.Timeout | undefined;
   #report: NodeJS.Timeout | undefined;
   readonly #counts = { taken: 0, given: 0, returned: 0, broken: 0 };
@@ -119,12 +120,13 @@ export class Moves {
     if (!this.#draining) return;
     // Also when the daemon has gone: it is in no way of what moves.
     for (const adapter of this.#adapters) this.#pumpOne(adapter);
-    this.#stepSoon();
+    if (this.#ramp?.over === false) this.#step.soon();
     this.#wantIfNeeded();
   }
 
   end(): void {
-    clearTimeout(this.#step);
+    // Whoever still wakes it.
+    this.#draining = false;
     clearTimeout(this.#pause);
     clearTimeout(this.#report);
     this.#tell();
@@ -158,15 +160,6 @@ export class Moves {
   /** How many connections there are that could move. */
   get #left(): number {
     return this.#adapters.reduce((sum, { kind, left }) => sum + (kind === null ? 0 : left), 0);
-  }
-
-  /** What the ramp holds back goes without any other event. */
-  #stepSoon(): void {
-    if (this.#ramp === null || this.#ramp.over) return;
-    this.#step ??= setTimeout(() => {
-      this.#step = undefined;
-      this.pump();
-    }, STEP_MS + 1); // A timer is up to one millisecond early.
   }
 
   #counted(parcel: Parcel): Parcel {

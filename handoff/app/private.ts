@@ -138,13 +138,11 @@ export function mute(socket: Socket, on: boolean): void {
 
 /** A connection of `server` that another process has accepted, as net.Server makes one of its own (onconnection, lib/net.js). Reads at once. */
 export function adopt(server: Server, fd: number, options: { readonly paused?: boolean } = {}): Socket {
-  const { allowHalfOpen = false, _connections: count } = server as unknown as {
-    readonly allowHalfOpen?: boolean;
-    readonly _connections?: unknown;
-  };
+  const { allowHalfOpen = false } = server as unknown as { readonly allowHalfOpen?: boolean };
+  const count = connectionCount(server);
   const paused = options.paused === true ? { manualStart: true } : {};
   const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen, ...paused });
-  if (typeof count === "number") {
+  if (count !== undefined) {
     Object.assign(server, { _connections: count + 1 });
     insideOf(socket)._server = server;
   }
