@@ -381,6 +381,7 @@ export class Service {
   #deployEnded(deployment: Deployment): void {
     if (this.#roster.candidate === deployment.to) this.#roster.candidate = null;
     this.#roster.persist();
+    this.#forgetEnded();
     if (this.#current === null && !this.#isStopping && deployment.phase !== "aborted")
       this.#firstStart.later();
     this.#surroundings.changed();

@@ -4,8 +4,10 @@ import { expect, test } from "vitest";
 import { type Daemon, startDaemon } from "../support/daemon.ts";
 import { Disk } from "../support/disk.ts";
 import { lost, startLoad } from "../support/load.ts";
+import { LongAnswers } from "../support/long-answers.ts";
 import { oneService } from "../support/one-service.ts";
 import { addressOf } from "../support/ports.ts";
+import { eventually } from "../support/processes.ts";
 import { NOTHING } from "../support/stage.ts";
 
 async function refuses(daemon: Daemon, why: RegExp): Promise<void> {
@@ -43,6 +45,26 @@ test.each(["full", "read-only"] as const)(
     expect(lost(await load.stop())).toEqual(NOTHING);
   },
 );
+
+test("a deploy whose end could not be written down ends a little later, and leaves no generation behind", async () => {
+  using disk = Disk.open();
+  expect(disk.canBeFilled).toBe(true);
+  await using daemon = await startDaemon({
+    config: { ...oneService({ deploy: { bake: "0ms" } }), paths: { state: disk.path } },
+  });
+  using answers = await LongAnswers.open(1, addressOf(await daemon.status(), "web"));
+  const { json } = await daemon.api("POST", "/v1/services/api/deploys", { version: "v1" });
+  const { id } = json as { readonly id: string };
+  await daemon.untilDeploy(id, { until: ["draining"] });
+  using full = disk.fill();
+  answers.finish();
+  await eventually("a record that is refused", () =>
+    daemon.log().some(({ msg, deploy }) => msg === "a deploy cannot go on" && deploy === id),
+  );
+  full[Symbol.dispose]();
+  expect(await daemon.untilDeploy(id)).toMatchObject({ phase: "succeeded" });
+  expect(await daemon.service()).toMatchObject({ deploy: null, generations: [{ number: 2 }] });
+});
 
 test("a state directory that was removed is made again", async () => {
   await using daemon = await startDaemon({ config: oneService() });

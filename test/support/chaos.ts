@@ -242,12 +242,16 @@ class Actor {
   /** What is wrong when everything has come to rest. */
   async calm(): Promise<string[]> {
     const daemon = this.#daemon;
-    const rest = await daemon.until(
-      "rest",
-      ({ services: [service] }) =>
-        service?.deploy === null && service.generations.length === 1 && isWhole(service) && service,
-      180_000,
-    );
+    const rest = await daemon
+      .until(
+        "rest",
+        ({ services: [service] }) =>
+          service?.deploy === null && service.generations.length === 1 && isWhole(service) && service,
+        180_000,
+      )
+      .catch(async (cause: unknown) => {
+        throw new Error(`it does not come to rest: ${JSON.stringify(await daemon.service())}`, { cause });
+      });
     const wrong: string[] = [];
     const [generation] = rest.generations;
     if (generation?.weight !== 1 || generation.number !== rest.current) wrong.push(JSON.stringify(rest));
